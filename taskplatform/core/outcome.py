@@ -1,0 +1,55 @@
+"""What an attempt came to, as plain values."""
+
+from dataclasses import dataclass
+
+from taskplatform.core.failure import Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """The body returned; the output is validated and encoded."""
+
+    output: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The body raised, or its output is invalid; permanent ones are not retried."""
+
+    failure: Failure
+    permanent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TimedOut:
+    """The attempt ran longer than the step's timeout."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class PutOff:
+    """The body asked to come back later (RetryAfter); uses no retry."""
+
+    seconds: float
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """A shutdown handed the attempt back; uses no retry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """A middleware did not let the body start; no attempt was made.
+
+    `seconds` until it is worth another look; `waiting_for` names what it waits for.
+    """
+
+    reason: str
+    seconds: float
+    waiting_for: str
+
+
+Outcome = Succeeded | Failed | TimedOut | PutOff | Interrupted | Withheld

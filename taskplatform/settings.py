@@ -1,0 +1,109 @@
+"""The platform's settings, read in one place: flag > env > .env > pyproject.toml > default."""
+
+import difflib
+import os
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    PyprojectTomlConfigSettingsSource,
+    SettingsConfigDict,
+)
+
+from taskplatform.errors import SettingsError
+
+PREFIX = "TASKPLATFORM_"
+# Read by tools around the platform, not by Settings.
+NOT_SETTINGS = {"TASKPLATFORM_FAILPOINT"}
+
+
+class Settings(BaseSettings):
+    """What can be set; unset URLs mean embedded servers."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_file=".env",
+        extra="ignore",
+        pyproject_toml_table_header=("tool", "taskplatform"),
+    )
+
+    database_url: SecretStr | None = Field(None, description="PostgreSQL; unset: embedded")
+    broker_url: SecretStr | None = Field(None, description="Redis; unset: embedded")
+    pipelines: str = Field("pipelines", description="modules to import, comma separated")
+    home: Path = Field(Path(".taskplatform"), description="folder of the embedded servers")
+    queue: str = Field("taskplatform", description="the queue of steps that name none")
+    concurrency: int = Field(10, ge=1, le=1000, description="pool children of a worker")
+    shutdown_grace: float = Field(30.0, ge=0, description="seconds for bodies at a shutdown")
+    retention_days: int = Field(30, ge=1, description="days that finished runs are kept")
+    shift_seconds: float = Field(10.0, gt=0, description="longest time of one shift")
+    linger_seconds: float = Field(1.0, ge=0, description="a shift without work waits so long")
+    steps_per_child: int = Field(0, ge=0, description="recycle a child after so many steps; 0: never")
+    put_off_limit: float = Field(86400.0, gt=0, description="seconds RetryAfter may add up to")
+    log_format: Literal["auto", "console", "json"] = "auto"
+
+    @field_validator("pipelines")
+    @classmethod
+    def _modules(cls, value: str) -> str:
+        return ",".join(part.strip() for part in value.split(",") if part.strip())
+
+    @property
+    def modules(self) -> list[str]:
+        """The modules that declare pipelines."""
+        return self.pipelines.split(",") if self.pipelines else []
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        pyproject = PyprojectTomlConfigSettingsSource(settings_cls)
+        return init_settings, env_settings, dotenv_settings, pyproject
+
+
+def load(**flags: Any) -> Settings:
+    """Read the settings; flags win over everything else.
+
+    Raises SettingsError for an unknown name (with the nearest known one) or a bad value.
+    """
+    _refuse_unknown()
+    try:
+        return Settings(**flags)
+    except ValidationError as error:
+        lines = (
+            f"{PREFIX}{'_'.join(map(str, one['loc'])).upper()}: {one['msg']} (got {one['input']!r})"
+            for one in error.errors()
+        )
+        raise SettingsError("; ".join(lines)) from None
+
+
+@cache
+def get_settings() -> Settings:
+    """The settings of this process, read once."""
+    return load()
+
+
+def _refuse_unknown() -> None:
+    known = {name.upper() for name in Settings.model_fields}
+    given = [
+        (name, name.removeprefix(PREFIX))
+        for name in os.environ
+        if name.startswith(PREFIX) and name not in NOT_SETTINGS
+    ]
+    pyproject = Path("pyproject.toml")
+    if pyproject.is_file():
+        table = tomllib.loads(pyproject.read_text()).get("tool", {}).get("taskplatform", {})
+        given += [(f"[tool.taskplatform] {name}", name.upper()) for name in table]
+    for shown, name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {PREFIX}{near[0]}?" if near else ""
+            raise SettingsError(f"unknown setting {shown}{hint}")
