@@ -8,7 +8,7 @@ from pydantic.errors import PydanticUserError
 
 from taskplatform.core.fields import text_of
 from taskplatform.core.json import Codec, InvalidJson, describe
-from taskplatform.core.json_limits import check_bytes
+from taskplatform.core.json_limits import check_size
 from taskplatform.core.names import near
 from taskplatform.errors import DeclarationError, InvalidInput
 
@@ -34,7 +34,7 @@ class Inputs:
         self._pipeline = pipeline
         self._model = model
         self._key = key
-        self._fields = {"owner": owner, "priority": priority, "force": force}
+        self._fields: dict[str, object] = {"owner": owner, "priority": priority, "force": force}
         self._owner, self._priority, self._force = owner, priority, force
         self._codec: Codec | None = None
 
@@ -88,13 +88,12 @@ class Inputs:
         """
         try:
             if isinstance(value, bytes):
-                # Before parsing: bytes come from outside and may be anything.
-                check_bytes(value)
+                check_size(value)
                 value = self.codec.decode(value)
             return self.codec.round_trip(value)
         except ValidationError as error:
             reason = describe(error)
-        except (InvalidJson, ValueError) as error:
+        except InvalidJson as error:
             reason = str(error)
         raise InvalidInput(f"the input of pipeline '{self._pipeline}' is invalid: {reason}")
 

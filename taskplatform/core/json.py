@@ -71,7 +71,7 @@ class Codec:
             restored = self.decode(data)
         except ValidationError as error:
             data, restored = self._round_trip_without_computed(value, error)
-        if self._loose or b"null" in data:
+        if value is not None and (self._loose or b"null" in data):
             before, after = self._plain(value), self._plain(restored)
             if before != after:
                 check_survives(before, after)

@@ -22,16 +22,21 @@ class InvalidJson(ValueError):
     """The value cannot be stored as JSON; the message names the place."""
 
 
+def check_size(data: bytes) -> None:
+    """Refuse text over the cap; raises InvalidJson."""
+    if len(data) > LARGEST:
+        raise InvalidJson(
+            f"is {len(data) / LARGEST:.1f} MiB; the limit is 1 MiB: "
+            "store it elsewhere and pass a reference to it"
+        )
+
+
 def check_bytes(data: bytes) -> None:
-    """Refuse JSON text over the caps, or with U+0000, NaN or Infinity.
+    """Refuse JSON over the caps, or with U+0000, NaN or Infinity; it must be well-formed.
 
     Raises InvalidJson.
     """
-    if len(data) > LARGEST:
-        raise InvalidJson(
-            f"is {len(data) / LARGEST:.1f} MiB; the limit is {LARGEST // LARGEST} MiB: "
-            "store it elsewhere and return a reference to it"
-        )
+    check_size(data)
     if data.count(b"[") + data.count(b"{") > DEEPEST and depth(data) > DEEPEST:
         raise InvalidJson(f"is nested deeper than {DEEPEST} levels")
     if b"\\u0000" in data and _NUL.search(data):

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from taskplatform.core.binding import Bound, Source
 from taskplatform.core.context import Context
-from taskplatform.core.json import Codec, InvalidJson
+from taskplatform.core.json import Codec
 from taskplatform.core.retry import Retry
 from taskplatform.core.throttle import Throttle
 
@@ -95,7 +95,7 @@ class Step:
         """
         try:
             return self.bound.output.encode(value)
-        except InvalidJson as error:
+        except ValueError as error:
             raise InvalidOutput(f"the output of step '{self.task_name}': {error}") from None
 
     def _read(self, codec: Codec, step: str, results: Mapping[str, bytes]) -> Any:
