@@ -74,7 +74,7 @@ class Inputs:
         if not isinstance(field, str):
             return [f"{option}={field!r}: give a field of the input or a function of it"]
         known = {**self._model.model_fields, **self._model.model_computed_fields}
-        if field in known:
+        if field in known or isinstance(getattr(self._model, field, None), property):
             return []
         return [
             f"{option}='{field}' is no field of {self._model.__qualname__} "
