@@ -6,9 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
-StepStatus = Literal[
-    "succeeded", "reused", "failed", "running", "waiting", "pending", "cancelled"
-]
+StepStatus = Literal["succeeded", "reused", "failed", "running", "waiting", "pending", "cancelled"]
 
 
 class _View(BaseModel):
