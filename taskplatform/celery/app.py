@@ -5,6 +5,7 @@ from typing import Any
 
 from celery import Celery
 from celery.signals import import_modules
+
 from taskplatform.celery.config import config
 from taskplatform.celery.modules import import_pipelines
 from taskplatform.celery.steps import register_steps

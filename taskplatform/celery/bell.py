@@ -15,6 +15,7 @@ import redis
 from redis import Redis
 
 from taskplatform.celery.message import message
+from taskplatform.endpoints import broker_url
 from taskplatform.errors import SettingsError, Unavailable
 
 SHIFT_TASK = "taskplatform.shift"
@@ -129,6 +130,11 @@ def redis_url(url: str) -> str:
         f"TASKPLATFORM_BROKER_URL starts with {parts.scheme}://: the platform needs Redis or "
         "Valkey (redis://, rediss:// or redis+socket://)"
     )
+
+
+def ring(queues: Mapping[str, int]) -> None:
+    """Ring from a process that is no worker. Raises Unavailable."""
+    bell(broker_url()).ring(queues)
 
 
 _bells: dict[tuple[int, str], Bell] = {}

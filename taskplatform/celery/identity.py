@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from celery.signals import worker_process_init
+
 from taskplatform.celery.lifecycle import spare_shifts
 from taskplatform.celery.signals import CelerySignals
 from taskplatform.core.ids import uuid7

@@ -9,6 +9,7 @@ from time import monotonic
 from uuid import UUID
 
 from celery import Celery
+
 from taskplatform.celery.bell import Bell, bell
 from taskplatform.celery.identity import current_child
 from taskplatform.endpoints import broker_url

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from celery import current_app, signals
 from celery._state import _task_stack
+
 from taskplatform.core.outcome import Failed, Outcome, PutOff, Succeeded, TimedOut
 from taskplatform.core.step import Step
 

@@ -4,6 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from celery import Celery
+
 from taskplatform.core import registry
 
 

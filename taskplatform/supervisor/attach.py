@@ -41,7 +41,9 @@ class Supervision(bootsteps.StartStopStep):
         assume(self.identity)
         name = private_queue(self.identity.id)
         worker.app.amqp.queues.select_add(
-            Queue(name, exchange="", routing_key=name, durable=False, auto_delete=True)
+            Queue(  # type: ignore[no-untyped-call]
+                name, exchange="", routing_key=name, durable=False, auto_delete=True
+            )
         )
 
     def start(self, worker: Any) -> None:

@@ -131,9 +131,7 @@ class Supervisor:
 
     def _rescue(self, loss: Loss) -> None:
         none: set[str] = set()
-        queues = self._database.ask(
-            lambda connection: self._rescuer.rescue(connection, loss), none
-        )
+        queues = self._database.ask(lambda connection: self._rescuer.rescue(connection, loss), none)
         self._ring(dict.fromkeys(queues, 1))
 
     def _report(self) -> None:
