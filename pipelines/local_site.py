@@ -29,12 +29,12 @@ class LocalSite:
     """Serve on a free port of 127.0.0.1 while the context is open."""
 
     def __init__(self, changelog: Path = CHANGELOG) -> None:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        handler = type("Handler", (_Handler,), {"changelog": changelog})
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), name="local-site", daemon=True
         )
-        _Handler.changelog = changelog
 
     @property
     def address(self) -> str:
@@ -92,7 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
 def page(module: str) -> str:
     """Render the module's documentation as HTML."""
     renderer = pydoc.HTMLDoc()
-    return renderer.page(f"Python: {module}", renderer.document(import_module(module)))
+    return renderer.page(module, renderer.document(import_module(module)))
 
 
 def feed(changelog: Path) -> str:

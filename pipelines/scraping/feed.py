@@ -5,6 +5,7 @@ import re
 import warnings
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urljoin
 
 import feedparser
 import trafilatura
@@ -24,39 +25,44 @@ def extract_feed(body: bytes, content_type: str, url: str) -> Extraction:
     # Decoded here, once: what is looked over must be what is parsed.
     text = DECLARATION.sub("", decode(body, content_type).lstrip("\ufeff"), count=1)
     data, truncated = safe_feed(text.encode("utf-8", "replace"))
-    parsed = _parse(data, url)
+    parsed = _parse(data)
     entries = dict.get(parsed, "entries", [])
     if not entries and not dict.get(parsed, "version"):
         raise Permanent("what was fetched is no RSS or Atom feed")
     title = one_line(_field(parsed["feed"], "title"), LONGEST_FIELD)
-    documents = {}
+    documents: dict[str, Document] = {}
     for entry in entries:
-        document = _document(entry)
+        document = _document(entry, url)
         documents.setdefault(document.item_id, document)
     return Extraction("feed", title, tuple(documents.values()), truncated)
 
 
-def _parse(data: bytes, url: str) -> Any:
+def _parse(data: bytes) -> Any:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=DeprecationWarning, module="feedparser")
         # A file object: feedparser would open a string as a URL or a file.
         return feedparser.parse(
             io.BytesIO(data),
-            response_headers={
-                "content-type": "application/xml; charset=utf-8",
-                "content-location": url,
-            },
+            response_headers={"content-type": "application/xml; charset=utf-8"},
             sanitize_html=False,
             resolve_relative_uris=False,
         )
 
 
-def _document(entry: Any) -> Document:
+def _document(entry: Any, url: str) -> Document:
     title = _plain(_field(entry, "title"))[:500]
-    link = one_line(_field(entry, "link"), LONGEST_FIELD)
+    link = _absolute(url, one_line(_field(entry, "link"), LONGEST_FIELD))
     text = _plain(_content(entry))
     item_id = one_line(_field(entry, "id"), LONGEST_FIELD) or link or digest(title, text)
     return Document(item_id, title, link, text, _published(entry))
+
+
+def _absolute(url: str, link: str) -> str:
+    # Links only: were ids made absolute too, a feed that moves would be stored twice.
+    try:
+        return urljoin(url, link) if link else ""
+    except ValueError:
+        return link
 
 
 def _content(entry: Any) -> str:
@@ -83,7 +89,8 @@ def _published(entry: Any) -> datetime | None:
         parsed = dict.get(entry, name)
         if parsed:
             try:
-                return datetime(*parsed[:6], tzinfo=UTC)
+                year, month, day, hour, minute, second = parsed[:6]
+                return datetime(year, month, day, hour, minute, min(second, 59), tzinfo=UTC)
             except ValueError:
                 continue
     return None

@@ -5,7 +5,9 @@ from xml.parsers import expat
 from taskplatform import Permanent
 
 DEEPEST = 100
-MOST_ELEMENTS = 150_000
+MOST_ATTRIBUTES = 64
+MOST_ELEMENTS_IN_ITEM = 5_000
+ENOUGH_ELEMENTS = 100_000
 MOST_ITEMS = 3_000
 LONGEST = 3_000_000
 # The lenient parser is several times slower, and builds on regular expressions.
@@ -28,6 +30,7 @@ class Shape:
     def __init__(self) -> None:
         self.open: list[str] = []
         self.elements = 0
+        self.elements_before = 0
         self.items = 0
         self.cut: int | None = None
         self._parser = expat.ParserCreate("utf-8")
@@ -43,6 +46,7 @@ class Shape:
             return True
         except expat.ExpatError:
             return False
+        self.cut = None
         return True
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
@@ -52,16 +56,23 @@ class Shape:
         self.elements += 1
         if len(self.open) > DEEPEST:
             raise HostileFeed(f"the feed nests elements more than {DEEPEST} deep")
-        if self.elements > MOST_ELEMENTS:
-            raise HostileFeed(f"the feed has more than {MOST_ELEMENTS:,} elements")
+        # feedparser compares each attribute, tag and author with all others of its element or item.
+        if len(attributes) > MOST_ATTRIBUTES:
+            raise HostileFeed(f"the feed has an element of more than {MOST_ATTRIBUTES} attributes")
+        if self.elements - self.elements_before > MOST_ELEMENTS_IN_ITEM:
+            raise HostileFeed(f"the feed has an item of more than {MOST_ELEMENTS_IN_ITEM} elements")
 
     def _end(self, name: str) -> None:
+        if self.cut is not None:
+            return
         self.open.pop()
         if name in ITEMS:
             self.items += 1
-            if self.items >= MOST_ITEMS or self._parser.CurrentByteIndex > LONGEST:
-                # The index is where the end tag begins.
-                self.cut = self._parser.CurrentByteIndex
+            self.elements_before = self.elements
+            # The index is where the end tag begins.
+            index = self._parser.CurrentByteIndex
+            if self.items >= MOST_ITEMS or self.elements >= ENOUGH_ELEMENTS or index > LONGEST:
+                self.cut = index
 
     def _entity(self, *_: object) -> None:
         raise HostileFeed("the feed declares entities of its own")
@@ -74,13 +85,9 @@ def safe_feed(data: bytes) -> tuple[bytes, bool]:
     """
     shape = Shape()
     if shape.walk(data):
-        if shape.cut is None:
-            if len(data) > 2 * LONGEST:
-                raise HostileFeed("the feed holds a single item of several megabytes")
-            return data, False
-        if shape.cut > 2 * LONGEST:
+        if (shape.cut or len(data)) > 2 * LONGEST:
             raise HostileFeed("the feed holds a single item of several megabytes")
-        return _closed(data, shape)
+        return (data, False) if shape.cut is None else (_closed(data, shape.cut, shape.open), True)
     if b"<!entity" in data.lower():
         raise HostileFeed("the feed declares entities of its own")
     if len(data) > LONGEST_DAMAGED or data.count(b"<") > MOST_TAGS_DAMAGED:
@@ -88,9 +95,6 @@ def safe_feed(data: bytes) -> tuple[bytes, bool]:
     return data, False
 
 
-def _closed(data: bytes, shape: Shape) -> tuple[bytes, bool]:
-    assert shape.cut is not None
-    end = data.index(b">", shape.cut) + 1
-    open_at_cut = shape.open
-    closing = "".join(f"</{name}>" for name in reversed(open_at_cut))
-    return data[:end] + closing.encode(), True
+def _closed(data: bytes, cut: int, still_open: list[str]) -> bytes:
+    end = data.index(b">", cut) + 1
+    return data[:end] + "".join(f"</{name}>" for name in reversed(still_open)).encode()

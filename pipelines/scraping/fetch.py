@@ -23,6 +23,9 @@ class FetchFailed(Exception):
     """The other side or the way to it failed; another attempt may succeed."""
 
 
+NOTHING_PRIVATE = Allowed()
+
+
 @dataclass(frozen=True)
 class Limits:
     """What one fetch may take; times in seconds, redirects included."""
@@ -52,8 +55,8 @@ def fetch(
     url: str,
     kind: Kind = "auto",
     *,
-    limits: Limits = Limits(),  # noqa: B008 - frozen
-    allowed: Allowed = Allowed(),  # noqa: B008 - frozen
+    limits: Limits = Limits(),
+    allowed: Allowed = NOTHING_PRIVATE,
     resolver: Resolver = system_resolver,
     tls: ssl.SSLContext | None = None,
 ) -> Response:

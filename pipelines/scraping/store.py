@@ -99,8 +99,17 @@ def read_body(connection: Connection, body_id: str) -> tuple[str, str, bytes]:
 def keep_extraction(connection: Connection, body_id: str, extraction: Extraction) -> None:
     """Store what was extracted from a body, in place of an earlier extraction of it."""
     rows = [
-        (body_id, extraction.kind, position, document.item_id, document.content_hash)
-        + (document.title, document.link, document.text, document.published)
+        (
+            body_id,
+            extraction.kind,
+            position,
+            document.item_id,
+            document.content_hash,
+            document.title,
+            document.link,
+            document.text,
+            document.published,
+        )
         for position, document in enumerate(extraction.documents)
     ]
     with connection.transaction(), connection.cursor() as cursor:
