@@ -14,6 +14,7 @@ Resolver = Callable[[str, int], list[str]]
 
 PORTS = {"http": 80, "https": 443}
 NUMERIC_LABEL = re.compile(r"\d+|0x[0-9a-f]*", re.IGNORECASE)
+AUTHORITY_END = re.compile(r"[/?#]")
 NAME = re.compile(r"[a-z0-9_.-]{1,253}", re.IGNORECASE)
 
 
@@ -67,7 +68,7 @@ def vet_url(text: str) -> httpx2.URL:
         raise Refused(f"not a URL: {error}") from error
     if url.scheme not in PORTS:
         raise Refused(f"only http and https are fetched, not {url.scheme or 'a relative URL'}")
-    if url.userinfo or b"@" in url.netloc:
+    if url.userinfo or "@" in AUTHORITY_END.split(text.partition("//")[2], maxsplit=1)[0]:
         raise Refused("a URL with a user name or a password is not fetched")
     vet_host(url.raw_host.decode("ascii"))
     if not 1 <= port_of(url) <= 65_535:
