@@ -108,8 +108,6 @@ demo = Pipeline(
     key="task_id",
     idempotency="24h",
     retry=Retry(delays=["5m", "15m", "1h", "4h", "14h"]),
-    # Longer than the longest delay_ms.
-    timeout="15m",
     priority="priority",
     force="force",
 )
@@ -137,7 +135,8 @@ def process(input: DemoTask, initialize: Initialized, ctx: Context) -> Processed
     )
 
 
-@demo.step
+# Longer than the longest delay_ms.
+@demo.step(timeout="15m")
 def simulate_delay(input: DemoTask, ctx: Context) -> Delayed:
     clock = Clock()
     _fail_if_asked(input, ctx)
