@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from taskplatform.client.pipeline import Pipeline, enqueue_many
-from taskplatform.client.run import Run, get_run, list_runs
+from taskplatform.client.reading import get_run, list_runs
+from taskplatform.client.run import Run
 from taskplatform.core.context import Context
 from taskplatform.core.event import Event
 from taskplatform.core.handlers import on

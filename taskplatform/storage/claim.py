@@ -25,6 +25,7 @@ class Claimed:
     pipeline: str
     step: str
     queue: str
+    queue: str
     failures: int
     put_off: float
     key: str | None
