@@ -1,0 +1,65 @@
+"""What a step's body is told about itself, and what it can tell."""
+
+import logging
+from collections.abc import Callable
+from uuid import UUID
+
+Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
+
+_NOBODY = UUID(int=0)
+_logger = logging.getLogger("taskplatform.step")
+
+
+def _tell_nobody(*_: object) -> None:
+    return None
+
+
+def _never() -> bool:
+    return False
+
+
+class Context:
+    """The attempt that is being executed; `Context()` will do in a unit test."""
+
+    __slots__ = ("_cancelled", "_heartbeat", "_progress", "attempt", "logger", "run_id", "step")
+
+    def __init__(
+        self,
+        run_id: UUID = _NOBODY,
+        step: str = "step",
+        attempt: int = 1,
+        *,
+        logger: Logger = _logger,
+        progress: Callable[[float, float], object] = _tell_nobody,
+        heartbeat: Callable[[], object] = _tell_nobody,
+        cancelled: Callable[[], bool] = _never,
+    ) -> None:
+        """Keep what the executor lends: where to log, where to report, whether to go on."""
+        self.run_id = run_id
+        self.step = step
+        self.attempt = attempt
+        self.logger = logger
+        self._progress = progress
+        self._heartbeat = heartbeat
+        self._cancelled = cancelled
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same on every attempt of this step of this run, and nowhere else."""
+        return f"{self.run_id}:{self.step}"
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the run was cancelled: end soon, the output will not be used."""
+        return self._cancelled()
+
+    def progress(self, done: float, total: float) -> None:
+        """Report that so much of so much is done."""
+        self._progress(done, total)
+
+    def heartbeat(self) -> None:
+        """Report that the body is alive."""
+        self._heartbeat()
+
+    def __repr__(self) -> str:
+        return f"Context(run_id={self.run_id}, step={self.step!r}, attempt={self.attempt})"

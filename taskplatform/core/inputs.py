@@ -1,0 +1,124 @@
+"""A pipeline's input: validation, storage, and the options that are read out of it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic.errors import PydanticUserError
+
+from taskplatform.core.fields import text_of
+from taskplatform.core.json import Codec, InvalidJson, describe
+from taskplatform.core.json_limits import check_size
+from taskplatform.core.names import near
+from taskplatform.errors import DeclarationError, InvalidInput
+
+Key = str | Callable[[Any], object]
+
+_LEAST, _GREATEST = -(2**31), 2**31 - 1
+
+
+class Inputs:
+    """What a pipeline accepts."""
+
+    def __init__(
+        self,
+        pipeline: str,
+        model: type[BaseModel],
+        *,
+        key: Key | None,
+        owner: str | None,
+        priority: str | None,
+        force: str | None,
+    ) -> None:
+        """The options are fields of the model; the key may be a function of it."""
+        self._pipeline = pipeline
+        self._model = model
+        self._key = key
+        self._fields: dict[str, object] = {"owner": owner, "priority": priority, "force": force}
+        self._owner, self._priority, self._force = owner, priority, force
+        self._codec: Codec | None = None
+
+    @property
+    def codec(self) -> Codec:
+        """The model on its way to JSON and back; built at first use, for forward references.
+
+        Raises DeclarationError.
+        """
+        if self._codec is None:
+            try:
+                self._codec = Codec(self._model)
+            except (PydanticUserError, NameError) as error:
+                raise DeclarationError(
+                    f"pipeline '{self._pipeline}': its input {self._model.__qualname__} cannot be "
+                    f"validated ({str(error).partition('. ')[0]}): use plain types in it"
+                ) from None
+        return self._codec
+
+    def problems(self) -> list[str]:
+        """What is wrong with the options."""
+        try:
+            _ = self.codec
+        except DeclarationError as error:
+            return [str(error).partition(": ")[2]]
+        found = self.field_problems("key", self._key)
+        for option, field in self._fields.items():
+            if callable(field):
+                found.append(f"{option}={field!r}: give the name of a field of the input")
+            found += self.field_problems(option, field)
+        return found
+
+    def field_problems(self, option: str, field: object) -> list[str]:
+        """What is wrong with an option that names a field, or is a function of the input."""
+        if field is None or callable(field):
+            return []
+        if not isinstance(field, str):
+            return [f"{option}={field!r}: give a field of the input or a function of it"]
+        known = {**self._model.model_fields, **self._model.model_computed_fields}
+        if field in known or isinstance(getattr(self._model, field, None), property):
+            return []
+        return [
+            f"{option}='{field}' is no field of {self._model.__qualname__} "
+            f"({', '.join(known) or 'it has none'}){near(field, known)}"
+        ]
+
+    def accept(self, value: object) -> tuple[bytes, Any]:
+        """Validate an input; its canonical JSON, and what a step will read.
+
+        Raises InvalidInput.
+        """
+        try:
+            if isinstance(value, bytes):
+                check_size(value)
+                value = self.codec.decode(value)
+            return self.codec.round_trip(value)
+        except ValidationError as error:
+            reason = describe(error)
+        except InvalidJson as error:
+            reason = str(error)
+        raise InvalidInput(f"the input of pipeline '{self._pipeline}' is invalid: {reason}")
+
+    def key_of(self, input: Any) -> str | None:
+        """The business key."""
+        if self._key is None:
+            return None
+        value = getattr(input, self._key) if isinstance(self._key, str) else self._key(input)
+        return text_of(value, f"pipeline '{self._pipeline}': key")
+
+    def owner_of(self, input: Any) -> str | None:
+        """The owner."""
+        value = None if self._owner is None else getattr(input, self._owner)
+        return text_of(value, f"pipeline '{self._pipeline}': owner '{self._owner}'")
+
+    def priority_of(self, input: Any) -> int:
+        """The priority, within what an integer of Postgres holds."""
+        value = None if self._priority is None else getattr(input, self._priority)
+        if value is None:
+            return 0
+        if not isinstance(value, int):
+            what = f"pipeline '{self._pipeline}': priority '{self._priority}'"
+            raise InvalidInput(f"{what} is a {type(value).__name__}; give a whole number")
+        return max(_LEAST, min(int(value), _GREATEST))
+
+    def force_of(self, input: Any) -> bool:
+        """Whether to force a run."""
+        return self._force is not None and bool(getattr(input, self._force))

@@ -1,0 +1,118 @@
+"""One step of a pipeline, ready to be called."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from taskplatform.core.binding import Bound, Source
+from taskplatform.core.context import Context
+from taskplatform.core.json import Codec
+from taskplatform.core.retry import Retry
+from taskplatform.core.throttle import Throttle
+
+
+class InvalidOutput(ValueError):
+    """What the body returned does not fit its annotation or cannot be stored."""
+
+
+class Unreadable(ValueError):
+    """The run's input or an earlier output does not fit what the code now expects of it."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A named unit of a pipeline; its output is stored once per run. Times in seconds."""
+
+    name: str
+    function: Callable[..., Any] = field(repr=False)
+    pipeline: str
+    retry: Retry
+    timeout: float
+    queue: str | None
+    throttles: tuple[Throttle, ...]
+    version: int
+    bound: Bound = field(repr=False)
+    input: Codec = field(repr=False)
+
+    @cached_property
+    def task_name(self) -> str:
+        """The name of its Celery task."""
+        return f"{self.pipeline}.{self.name}"
+
+    @cached_property
+    def is_async(self) -> bool:
+        """Whether calling it gives a coroutine."""
+        return inspect.iscoroutinefunction(self.function)
+
+    @cached_property
+    def parameters(self) -> tuple[str, ...]:
+        """The function's parameters in order."""
+        return tuple(binding.name for binding in self.bound.bindings)
+
+    @cached_property
+    def needs(self) -> tuple[str, ...]:
+        """The steps whose outputs it is given."""
+        return tuple(one.step for one in self.bound.bindings if one.source is Source.OUTPUT)
+
+    @property
+    def output_adapter(self) -> TypeAdapter[Any]:
+        """The adapter of its return annotation."""
+        return self.bound.output.adapter
+
+    def bind(self, input_value: Any, results: Mapping[str, bytes], ctx: Context) -> dict[str, Any]:
+        """The arguments of a call, every one read anew from what is stored.
+
+        The input may be given as its stored bytes; then this step cannot see what an earlier
+        one did to the object. Raises Unreadable.
+        """
+        arguments: dict[str, Any] = {}
+        for binding in self.bound.bindings:
+            if binding.source is Source.OUTPUT and binding.codec is not None:
+                arguments[binding.name] = self._read(binding.codec, binding.step, results)
+            elif binding.source is Source.CONTEXT:
+                arguments[binding.name] = ctx
+            elif isinstance(input_value, bytes):
+                arguments[binding.name] = self._read_input(input_value)
+            else:
+                arguments[binding.name] = input_value
+        return arguments
+
+    def call(self, input_value: Any, results: Mapping[str, bytes], ctx: Context) -> Any:
+        """Call the body with its arguments; a coroutine if it is async.
+
+        Raises Unreadable before the body starts, and whatever the body raises.
+        """
+        return self.function(**self.bind(input_value, results, ctx))
+
+    def encode(self, value: Any) -> bytes:
+        """Validate what the body returned and write it as canonical JSON.
+
+        Raises InvalidOutput.
+        """
+        try:
+            return self.bound.output.encode(value)
+        except ValueError as error:
+            raise InvalidOutput(f"the output of step '{self.task_name}': {error}") from None
+
+    def _read(self, codec: Codec, step: str, results: Mapping[str, bytes]) -> Any:
+        stored = results.get(step)
+        if stored is None:
+            raise Unreadable(
+                f"step '{self.task_name}' needs the output of '{step}': none is stored"
+            )
+        try:
+            return codec.decode(stored)
+        except ValueError as error:
+            what = f"the stored output of step '{step}'"
+            raise Unreadable(f"{what} does not fit step '{self.task_name}': {error}") from error
+
+    def _read_input(self, stored: bytes) -> Any:
+        try:
+            return self.input.decode(stored)
+        except ValueError as error:
+            what = f"the stored input of pipeline '{self.pipeline}'"
+            raise Unreadable(f"{what} does not fit its model: {error}") from error

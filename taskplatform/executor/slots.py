@@ -1,0 +1,246 @@
+"""Slots: what each pool child is doing, in memory that it shares with the supervisor.
+
+One page-sized header, then one slot a child. A child writes its own slot, the supervisor writes
+the lease deadline and the requests to it; neither takes a lock. The note of the running body is
+guarded by a sequence number (odd while it is written), so a reader never sees half of it.
+Times are CLOCK_MONOTONIC in nanoseconds, which all processes of a machine share.
+"""
+
+import fcntl
+import mmap
+import os
+import struct
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from time import monotonic_ns
+
+SLOTS = 1024
+_HEADER = 4096
+_SLOT = 128
+_SIZE = _HEADER + SLOTS * _SLOT
+
+# Header: when a warm shutdown's grace ends (0: none), cold shutdown, other messages wait.
+_GRACE_ENDS, _COLD, _MESSAGES_WAIT, _CLAIM_LOCK = 0, 8, 9, 16
+# Slot fields.
+_PID, _STATE, _HOLDER, _LEASE = 0, 4, 8, 16
+_SEQUENCE, _NOTE = 24, 32  # note: work, epoch, started, hard deadline
+_REVOKE, _CANCELLED, _INTERRUPT, _REFUSED, _BATCH = 64, 65, 66, 72, 80
+
+_I64 = struct.Struct("=q")
+_U32 = struct.Struct("=I")
+_NOTE_FIELDS = struct.Struct("=qqqq")
+
+FREE, IDLE, SHIFT = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """The body that runs now; a hard deadline of 0 means none."""
+
+    work_id: int
+    epoch: int
+    started_ns: int
+    hard_deadline_ns: int
+
+
+class SlotTable:
+    """The shared memory; made by the worker before it forks, opened by the supervisor."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._memory = mmap.mmap(fd, _SIZE)
+        self._allocation = threading.Lock()
+
+    @classmethod
+    def create(cls) -> "SlotTable":
+        """Make an empty table in memory of its own."""
+        fd = os.memfd_create("taskplatform-slots", os.MFD_CLOEXEC)
+        os.ftruncate(fd, _SIZE)
+        return cls(fd)
+
+    def allocate(self) -> "Slot":
+        """Take a free slot for the calling process or thread."""
+        with self._allocation:
+            # Processes exclude each other by the file lock, threads by the other.
+            fcntl.lockf(self.fd, fcntl.LOCK_EX, 1, _CLAIM_LOCK)
+            try:
+                for slot in self.all():
+                    if slot.pid == 0:
+                        slot.reset(os.getpid())
+                        return slot
+            finally:
+                fcntl.lockf(self.fd, fcntl.LOCK_UN, 1, _CLAIM_LOCK)
+        raise RuntimeError(f"more than {SLOTS} pool children in one worker")
+
+    def all(self) -> Iterator["Slot"]:
+        """Every slot, taken or free."""
+        for number in range(SLOTS):
+            yield Slot(self._memory, number)
+
+    def taken(self) -> list["Slot"]:
+        """The slots that have an owner; the first free one of a never-used rest ends the search."""
+        found = []
+        for slot in self.all():
+            if slot.pid:
+                found.append(slot)
+            elif not slot.holder and not slot.used:
+                break
+        return found
+
+    @property
+    def grace_ends_ns(self) -> int:
+        return int(_I64.unpack_from(self._memory, _GRACE_ENDS)[0])
+
+    @grace_ends_ns.setter
+    def grace_ends_ns(self, value: int) -> None:
+        _I64.pack_into(self._memory, _GRACE_ENDS, value)
+
+    @property
+    def shutting_down(self) -> bool:
+        return self.grace_ends_ns != 0 or self.cold
+
+    @property
+    def cold(self) -> bool:
+        return self._memory[_COLD] != 0
+
+    @cold.setter
+    def cold(self, value: bool) -> None:
+        self._memory[_COLD] = int(value)
+
+    @property
+    def messages_wait(self) -> bool:
+        return self._memory[_MESSAGES_WAIT] != 0
+
+    @messages_wait.setter
+    def messages_wait(self, value: bool) -> None:
+        self._memory[_MESSAGES_WAIT] = int(value)
+
+
+class Slot:
+    """One child's part of the table."""
+
+    __slots__ = ("_at", "_memory", "number")
+
+    def __init__(self, memory: mmap.mmap, number: int) -> None:
+        self._memory = memory
+        self._at = _HEADER + number * _SLOT
+        self.number = number
+
+    def reset(self, pid: int) -> None:
+        """Clear the slot; a pid of 0 frees it."""
+        self._memory[self._at + 4 : self._at + _SLOT - 1] = bytes(_SLOT - 5)
+        self._memory[self._at + _SLOT - 1] = 1
+        _U32.pack_into(self._memory, self._at + _PID, pid)
+
+    @property
+    def used(self) -> bool:
+        return self._memory[self._at + _SLOT - 1] != 0
+
+    @property
+    def pid(self) -> int:
+        return int(_U32.unpack_from(self._memory, self._at + _PID)[0])
+
+    @property
+    def state(self) -> int:
+        return self._memory[self._at + _STATE]
+
+    @state.setter
+    def state(self, value: int) -> None:
+        self._memory[self._at + _STATE] = value
+
+    @property
+    def holder(self) -> int:
+        return self._get(_HOLDER)
+
+    @holder.setter
+    def holder(self, value: int) -> None:
+        self._set(_HOLDER, value)
+
+    @property
+    def lease_until_ns(self) -> int:
+        return self._get(_LEASE)
+
+    @lease_until_ns.setter
+    def lease_until_ns(self, value: int) -> None:
+        self._set(_LEASE, value)
+
+    @property
+    def lease_holds(self) -> bool:
+        return monotonic_ns() < self._get(_LEASE)
+
+    @property
+    def batch(self) -> int:
+        """How many branches the child holds now."""
+        return self._get(_BATCH)
+
+    @batch.setter
+    def batch(self, value: int) -> None:
+        self._set(_BATCH, value)
+
+    @property
+    def refused(self) -> int:
+        """Stale writes of this child that were refused."""
+        return self._get(_REFUSED)
+
+    @refused.setter
+    def refused(self, value: int) -> None:
+        self._set(_REFUSED, value)
+
+    @property
+    def revoke(self) -> bool:
+        """The supervisor takes back what the child has claimed and not started."""
+        return self._memory[self._at + _REVOKE] != 0
+
+    @revoke.setter
+    def revoke(self, value: bool) -> None:
+        self._memory[self._at + _REVOKE] = int(value)
+
+    @property
+    def cancelled(self) -> bool:
+        """The running body's result is not wanted any more."""
+        return self._memory[self._at + _CANCELLED] != 0
+
+    @cancelled.setter
+    def cancelled(self, value: bool) -> None:
+        self._memory[self._at + _CANCELLED] = int(value)
+
+    @property
+    def interrupt(self) -> bool:
+        """The running body has to end now: the grace of the shutdown is over."""
+        return self._memory[self._at + _INTERRUPT] != 0
+
+    @interrupt.setter
+    def interrupt(self, value: bool) -> None:
+        self._memory[self._at + _INTERRUPT] = int(value)
+
+    def begin(self, work_id: int, epoch: int, hard_deadline_ns: int) -> None:
+        """Note that the body of (work, epoch) starts now."""
+        self._write_note(work_id, epoch, monotonic_ns(), hard_deadline_ns)
+
+    def end(self) -> None:
+        """Note that no body runs."""
+        self._write_note(0, 0, 0, 0)
+        self._memory[self._at + _CANCELLED] = 0
+
+    def note(self) -> Note | None:
+        """The running body, or None."""
+        for _ in range(1000):
+            before = self._get(_SEQUENCE)
+            values = _NOTE_FIELDS.unpack_from(self._memory, self._at + _NOTE)
+            if before % 2 == 0 and self._get(_SEQUENCE) == before:
+                return Note(*values) if values[0] else None
+        # The writer died in the middle of it: the body had not started or had ended.
+        return None
+
+    def _write_note(self, *fields: int) -> None:
+        sequence = self._get(_SEQUENCE)
+        self._set(_SEQUENCE, sequence + 1)
+        _NOTE_FIELDS.pack_into(self._memory, self._at + _NOTE, *fields)
+        self._set(_SEQUENCE, sequence + 2)
+
+    def _get(self, offset: int) -> int:
+        return int(_I64.unpack_from(self._memory, self._at + offset)[0])
+
+    def _set(self, offset: int, value: int) -> None:
+        _I64.pack_into(self._memory, self._at + offset, value)

@@ -1,0 +1,188 @@
+"""Claim: take ready work under a new epoch, in one round trip."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from taskplatform.storage.connection import Session
+
+
+@dataclass(slots=True)
+class Claimed:
+    """One branch of a run, held by the claimer until it commits something else.
+
+    `outputs` and `versions` are the step results so far, `attempts` the highest number of an
+    attempt that did not succeed, by step name. `seconds_left` is what remains of the run's
+    own time limit. `started` says that the run was marked running with this claim.
+    """
+
+    work_id: int
+    epoch: int
+    run_id: UUID
+    pipeline: str
+    step: str
+    queue: str
+    queue: str
+    failures: int
+    put_off: float
+    key: str | None
+    owner: str | None
+    input: bytes
+    outputs: dict[str, bytes]
+    versions: dict[str, int]
+    attempts: dict[str, int]
+    seconds_left: float | None
+    started: bool
+
+
+# Rows are taken in order while their expected cost fits the budget; a row of unknown cost, or
+# one that has to be alone, is taken only as the first. SKIP LOCKED: nobody ever waits here.
+_TAKE = """
+WITH ready AS MATERIALIZED (
+    SELECT w.id, w.priority, w.alone,
+           coalesce((%(costs)s::jsonb ->> (w.pipeline || '.' || w.step))::double precision,
+                    'infinity') AS cost
+    FROM unnest(%(queues)s::text[]) AS served(queue)
+    CROSS JOIN LATERAL (
+        SELECT id, priority, alone, pipeline, step FROM taskplatform.work
+        WHERE queue = served.queue AND holder IS NULL AND due_at IS NULL
+          AND pipeline = ANY (%(pipelines)s::text[])
+        ORDER BY priority DESC, id
+        LIMIT %(limit)s
+        FOR UPDATE SKIP LOCKED
+    ) AS w
+), ranked AS (
+    SELECT id, row_number() OVER walk AS place,
+           sum(CASE WHEN alone THEN 'infinity' ELSE cost END) OVER walk AS total
+    FROM ready
+    WINDOW walk AS (ORDER BY priority DESC, id ROWS UNBOUNDED PRECEDING)
+)
+UPDATE taskplatform.work AS w
+SET holder = %(holder)s, epoch = nextval('taskplatform.epochs'),
+    started_at = CASE WHEN ranked.total > %(budget)s THEN clock_timestamp() END
+FROM ranked
+WHERE w.id = ranked.id
+  AND (ranked.place = 1 OR (ranked.total <= %(budget)s AND ranked.place <= %(limit)s))
+"""
+
+_TAKE_RUN = """
+UPDATE taskplatform.work
+SET holder = %(holder)s, epoch = nextval('taskplatform.epochs'), started_at = clock_timestamp()
+WHERE id IN (
+    SELECT id FROM taskplatform.work
+    WHERE run_id = %(run_id)s AND holder IS NULL AND due_at IS NULL
+    FOR UPDATE SKIP LOCKED
+)
+"""
+
+# The run row comes before the work row in the lock order, so this may not wait for it.
+_MARK_RUNNING = """
+UPDATE taskplatform.runs
+SET status = 'running', reason = NULL, due_at = NULL, waiting_for = NULL,
+    started_at = coalesce(started_at, clock_timestamp()), version = version + 1
+WHERE id IN (
+    SELECT r.id FROM taskplatform.work w JOIN taskplatform.runs r ON r.id = w.run_id
+    WHERE w.holder = %(holder)s AND w.epoch > %(after)s AND w.started_at IS NOT NULL
+      AND r.status IN ('scheduled', 'queued', 'waiting')
+    FOR UPDATE OF r SKIP LOCKED
+)
+"""
+
+# A statement of its own: the snapshot of the claiming one may be older than the rows it locked.
+_READ = """
+SELECT w.id, w.epoch, w.run_id, w.pipeline, w.step, w.queue, w.failures, w.put_off,
+       r.key, r.owner, r.input,
+       done.names, done.outputs, done.versions,
+       CASE WHEN w.tried THEN (
+           SELECT jsonb_object_agg(step_name, number)::text FROM (
+               SELECT step_name, max(number) AS number FROM taskplatform.step_attempts
+               WHERE run_id = w.run_id GROUP BY step_name) AS highest
+       ) END,
+       extract(epoch FROM r.deadline - clock_timestamp())::double precision,
+       w.started_at IS NOT NULL
+FROM taskplatform.work w
+JOIN taskplatform.runs r ON r.id = w.run_id
+LEFT JOIN LATERAL (
+    SELECT array_agg(step_name) AS names, array_agg(output) AS outputs,
+           array_agg(version) AS versions
+    FROM taskplatform.step_results WHERE run_id = w.run_id
+) AS done ON true
+WHERE w.holder = %(holder)s AND w.epoch > %(after)s
+ORDER BY w.priority DESC, w.id
+"""
+
+_MORE = """
+SELECT EXISTS (
+    SELECT FROM unnest(%(queues)s::text[]) AS served(queue)
+    CROSS JOIN LATERAL (
+        SELECT FROM taskplatform.work
+        WHERE queue = served.queue AND holder IS NULL AND due_at IS NULL
+          AND pipeline = ANY (%(pipelines)s::text[])
+        LIMIT 1
+    ) AS w
+)
+"""
+
+
+def claim(
+    connection: Session,
+    *,
+    holder: int,
+    after: int,
+    queues: Sequence[str],
+    pipelines: Sequence[str],
+    limit: int,
+    costs: Mapping[str, float],
+    budget: float,
+) -> tuple[list[Claimed], bool]:
+    """Take up to `limit` ready branches for `holder`; also tell whether more are ready.
+
+    `costs` maps `pipeline.step` to expected seconds, `budget` is how many seconds may be taken
+    at once, `after` the highest epoch this holder was given before.
+    """
+    values = {
+        "holder": holder,
+        "after": after,
+        "queues": list(queues),
+        "pipelines": list(pipelines),
+        "limit": limit,
+        "costs": orjson.dumps(costs).decode(),
+        "budget": budget,
+    }
+    with connection.pipeline(), connection.transaction():
+        connection.execute(_TAKE, values)
+        connection.execute(_MARK_RUNNING, values)
+        rows = connection.execute(_READ, values)
+        more = connection.execute(_MORE, values)
+    return [_claimed(row) for row in rows], bool(more.fetchone()[0])  # type: ignore[index]
+
+
+def claim_run(connection: Session, *, holder: int, after: int, run_id: UUID) -> list[Claimed]:
+    """Take the ready work of one run for `holder`, whatever its queue."""
+    values = {"holder": holder, "after": after, "run_id": run_id}
+    with connection.pipeline(), connection.transaction():
+        connection.execute(_TAKE_RUN, values)
+        connection.execute(_MARK_RUNNING, values)
+        rows = connection.execute(_READ, values)
+    return [_claimed(row) for row in rows]
+
+
+def held_by(connection: Session, holder: int) -> list[Claimed]:
+    """What a holder holds now."""
+    rows = connection.execute(_READ, {"holder": holder, "after": -1})
+    return [_claimed(row) for row in rows]
+
+
+def _claimed(row: tuple[Any, ...]) -> Claimed:
+    names = row[11] or ()
+    return Claimed(
+        *row[:11],
+        dict(zip(names, row[12] or (), strict=True)),
+        dict(zip(names, row[13] or (), strict=True)),
+        orjson.loads(row[14]) if row[14] else {},
+        row[15],
+        row[16],
+    )

@@ -1,0 +1,111 @@
+"""Connections to PostgreSQL: bounded in time, with pinned plans, and never shared over a fork."""
+
+import os
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+from psycopg import Connection
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
+from psycopg.pq import Format
+from psycopg_pool import ConnectionPool
+
+from taskplatform.errors import Unavailable
+from taskplatform.storage.urls import libpq_url
+
+Session = Connection[tuple[Any, ...]]
+
+# No statement may hold a lock, a transaction or a caller for long.
+_BOUNDS = {
+    "statement_timeout": "5s",
+    "lock_timeout": "2s",
+    "idle_in_transaction_session_timeout": "10s",
+}
+# Never-analysed tables made the planner scan the backlog; a nested loop over an index is always
+# right for the hot statements, so nothing else may be considered.
+_PINS = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+}
+_SOCKET: dict[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15000,
+}
+
+
+class _RawJson(Loader):
+    """Hands json columns over as the bytes that were stored."""
+
+    def load(self, data: Buffer) -> bytes:
+        return bytes(data)
+
+
+class _RawJsonBinary(_RawJson):
+    format = Format.BINARY
+
+
+def connect(url: str, *, pinned: bool = True, name: str = "taskplatform") -> Session:
+    """Open a connection in autocommit mode; `pinned` fixes the plans of the hot statements.
+
+    Raises Unavailable when the server cannot be reached.
+    """
+    try:
+        connection = psycopg.connect(
+            libpq_url(url), autocommit=True, application_name=name, **_SOCKET
+        )
+    except psycopg.OperationalError as error:
+        raise Unavailable(f"database unavailable: {_first_line(error)}") from error
+    _configure(connection, pinned=pinned)
+    return connection
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _configure(connection: Session, *, pinned: bool) -> None:
+    values = {**_BOUNDS, **(_PINS if pinned else {})}
+    connection.adapters.register_loader("json", _RawJson)
+    connection.adapters.register_loader("json", _RawJsonBinary)
+    connection.prepare_threshold = 2
+    connection.execute(
+        "SELECT set_config(name, value, false)"
+        " FROM unnest(%s::text[], %s::text[]) AS wanted(name, value)",
+        (list(values), list(values.values())),
+    )
+
+
+_pools: dict[tuple[int, str], ConnectionPool[Session]] = {}
+
+
+def pool(url: str) -> ConnectionPool[Session]:
+    """The connection pool of this process for `url`; a forked child gets its own."""
+    key = (os.getpid(), url)
+    if key not in _pools:
+        _pools[key] = ConnectionPool(
+            libpq_url(url),
+            kwargs={"autocommit": True, "application_name": "taskplatform client", **_SOCKET},
+            min_size=0,
+            max_size=10,
+            timeout=5,
+            max_idle=60,
+            configure=lambda connection: _configure(connection, pinned=False),
+            open=True,
+        )
+    return _pools[key]
+
+
+def close_pools() -> None:
+    """Close the pools that this process opened."""
+    for key in [key for key in _pools if key[0] == os.getpid()]:
+        with suppress(psycopg.Error):
+            _pools.pop(key).close()

@@ -1,0 +1,76 @@
+"""Leases: who may hold work, and until when."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from taskplatform.storage.connection import Session
+
+LEASE_SECONDS = 15.0
+
+_REGISTER = """
+INSERT INTO taskplatform.holders (worker, pid, lease_until)
+VALUES (%s, %s, clock_timestamp() + make_interval(secs => %s))
+RETURNING id
+"""
+
+# In order of id, so that two renewals never wait for each other.
+_RENEW = """
+UPDATE taskplatform.holders SET lease_until = clock_timestamp() + make_interval(secs => %s)
+WHERE id IN (SELECT id FROM taskplatform.holders WHERE id = ANY (%s::bigint[])
+             ORDER BY id FOR NO KEY UPDATE)
+RETURNING id
+"""
+
+_EXPIRED = """
+SELECT id FROM taskplatform.holders WHERE lease_until < clock_timestamp()
+"""
+
+# A holder that lost its row while it was asleep may have claimed once more when it woke.
+_ORPHANED = """
+SELECT DISTINCT holder FROM taskplatform.work w
+WHERE holder IS NOT NULL
+  AND NOT EXISTS (SELECT FROM taskplatform.holders h WHERE h.id = w.holder)
+"""
+
+_FORGET = """
+DELETE FROM taskplatform.holders WHERE id = %s
+"""
+
+_CRASHES = """
+SELECT count(*) FROM taskplatform.step_attempts
+WHERE run_id = %s AND step_name = %s AND outcome = 'crashed' AND alone
+  AND finished_at > clock_timestamp() - interval '24 hours'
+"""
+
+
+def register(connection: Session, *, worker: UUID, pid: int) -> int:
+    """Make a holder with a fresh lease; return its id."""
+    row = connection.execute(_REGISTER, (worker, pid, LEASE_SECONDS)).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def renew(connection: Session, holders: Sequence[int]) -> set[int]:
+    """Renew the leases; return the ids that still exist."""
+    if not holders:
+        return set()
+    return {row[0] for row in connection.execute(_RENEW, (LEASE_SECONDS, list(holders)))}
+
+
+def lost(connection: Session) -> list[int]:
+    """Holders whose lease has run out, or that hold work without a lease."""
+    found = {row[0] for row in connection.execute(_EXPIRED)}
+    found |= {row[0] for row in connection.execute(_ORPHANED)}
+    return sorted(found)
+
+
+def forget(connection: Session, holder: int) -> None:
+    """Remove a holder; what it still holds is found as orphaned."""
+    connection.execute(_FORGET, (holder,))
+
+
+def crashes(connection: Session, run_id: UUID, step: str) -> int:
+    """How often a step of a run crashed alone within 24 hours."""
+    row = connection.execute(_CRASHES, (run_id, step)).fetchone()
+    assert row is not None
+    return int(row[0])

@@ -1,0 +1,105 @@
+"""A run that is to be stored, and the statement that stores many."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg import Cursor
+
+from taskplatform.storage.connection import Session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRun:
+    """A run to store; `delay` and `run_timeout` in seconds, `input` canonical JSON.
+
+    The id is the client's, so that a call whose answer was lost can be repeated.
+    """
+
+    id: UUID
+    pipeline: str
+    first_step: str
+    queue: str
+    input: bytes
+    key: str | None = None
+    owner: str | None = None
+    priority: int = 0
+    delay: float | None = None
+    at: datetime | None = None
+    request_id: str | None = None
+    forced: bool = False
+    run_timeout: float | None = None
+    replay_of: UUID | None = None
+    replay_from: str | None = None
+
+    @property
+    def owned_key(self) -> str | None:
+        """The key this run is to own; forced and replayed runs own none."""
+        return None if self.forced or self.replay_of else self.key
+
+
+# Rows go in by request id, so that two batches with the same ones wait in one direction only;
+# work goes in by run id, which is the order of the call.
+_INSERT = """
+WITH given AS MATERIALIZED (
+    SELECT *, CASE WHEN delay > 0 THEN clock_timestamp() + make_interval(secs => delay)
+                   WHEN moment > clock_timestamp() THEN moment END AS due_at
+    FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],
+                %b::text[], %b::text[], %b::int[], %b::double precision[], %b::timestamptz[],
+                %b::text[], %b::boolean[], %b::double precision[], %b::uuid[], %b::text[])
+         AS row (id, pipeline, step, queue, input, key, owned_key,
+                 owner, priority, delay, moment,
+                 request_id, forced, run_timeout, replay_of, replay_from)
+), stored AS (
+    INSERT INTO taskplatform.runs (id, pipeline, key, owner, status, due_at, priority, input,
+                                   request_id, forced, replay_of, replay_from, deadline)
+    SELECT id, pipeline, key, owner,
+           CASE WHEN due_at IS NULL THEN 'queued' ELSE 'scheduled' END,
+           due_at, priority, input::json, request_id, forced, replay_of, replay_from,
+           coalesce(due_at, clock_timestamp()) + make_interval(secs => run_timeout)
+    FROM given
+    WHERE owned_key IS NULL OR EXISTS (
+        SELECT FROM taskplatform.keys k
+        WHERE k.pipeline = given.pipeline AND k.key = given.owned_key AND k.run_id = given.id
+    )
+    ORDER BY request_id, id
+    ON CONFLICT DO NOTHING
+    RETURNING id, due_at
+)
+INSERT INTO taskplatform.work (run_id, pipeline, step, queue, priority, due_at)
+SELECT stored.id, pipeline, step, queue, priority, stored.due_at
+FROM stored JOIN given ON given.id = stored.id
+ORDER BY stored.id
+RETURNING run_id, due_at IS NOT NULL
+"""
+
+
+def insert(connection: Session, rows: Sequence[NewRun]) -> Cursor[tuple[Any, ...]]:
+    """Store the runs that own the key they want, or want none, with their work.
+
+    An id or request id that is stored already is left alone. Answers (run id, is it due later?)
+    for those that were stored.
+    """
+    return connection.execute(
+        _INSERT,
+        (
+            [row.id for row in rows],
+            [row.pipeline for row in rows],
+            [row.first_step for row in rows],
+            [row.queue for row in rows],
+            [row.input.decode() for row in rows],
+            [row.key for row in rows],
+            [row.owned_key for row in rows],
+            [row.owner for row in rows],
+            [row.priority for row in rows],
+            [None if row.delay is None else float(row.delay) for row in rows],
+            [row.at for row in rows],
+            [row.request_id for row in rows],
+            [row.forced for row in rows],
+            [None if row.run_timeout is None else float(row.run_timeout) for row in rows],
+            [row.replay_of for row in rows],
+            [row.replay_from for row in rows],
+        ),
+    )

@@ -1,0 +1,124 @@
+"""Retry by hand: a failed, parked or waiting-for-retry run goes on, with a fresh budget."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from taskplatform.errors import Conflict, KeyTaken, RunNotFound
+from taskplatform.storage import keys
+from taskplatform.storage.connection import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """Where a run goes on; `run_timeout` in seconds, from now."""
+
+    step: str
+    queue: str
+    run_timeout: float | None = None
+
+
+# Given the pipeline and the versions of the outputs stored so far.
+Plan = Callable[[str, Mapping[str, int]], Next]
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """Which queue the run is on; `taken_up` is False if somebody had queued it before."""
+
+    queue: str
+    taken_up: bool
+
+
+_LOCK_RUN = """
+SELECT pipeline, status, reason, to_char(due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"'),
+       waiting_for, CASE WHEN NOT forced AND replay_of IS NULL THEN key END, priority
+FROM taskplatform.runs WHERE id = %s FOR UPDATE
+"""
+_LOCK_WORK = "SELECT queue FROM taskplatform.work WHERE run_id = %s ORDER BY id FOR UPDATE"
+
+_DONE = "SELECT step_name, version FROM taskplatform.step_results WHERE run_id = %s"
+
+_NEW_WORK = """
+INSERT INTO taskplatform.work (run_id, pipeline, step, queue, priority, tried)
+VALUES (%(run_id)s, %(pipeline)s, %(step)s, %(queue)s, %(priority)s, true)
+"""
+
+_REOPEN = """
+UPDATE taskplatform.runs
+SET status = 'queued', finished_at = NULL, error = NULL, output_step = NULL,
+    deadline = clock_timestamp() + make_interval(secs => %(run_timeout)s), version = version + 1
+WHERE id = %(run_id)s
+"""
+
+_DUE_NOW = """
+UPDATE taskplatform.work SET due_at = NULL, failures = 0, put_off = 0
+WHERE run_id = %s AND holder IS NULL AND due_at IS NOT NULL
+"""
+
+_QUEUE = """
+UPDATE taskplatform.runs
+SET status = 'queued', reason = NULL, due_at = NULL, waiting_for = NULL, version = version + 1
+WHERE id = %s
+"""
+
+
+def retry(connection: Session, run_id: UUID, plan: Plan) -> Retried:
+    """Queue the run again. Of twenty calls at once one takes it up; the others see it queued.
+
+    `plan` is asked, under the lock, where a failed run goes on.
+
+    Raises RunNotFound, KeyTaken (another run owns the key now) and Conflict (the run is in a
+    state that no retry changes; the message says what to do).
+    """
+    with connection.transaction():
+        with connection.pipeline():
+            locked = connection.execute(_LOCK_RUN, (run_id,))
+            work = connection.execute(_LOCK_WORK, (run_id,))
+        row, queues = locked.fetchone(), work.fetchall()
+        if row is None:
+            raise RunNotFound(f"there is no run {run_id}")
+        pipeline, status, reason, due_at, waiting_for, key, priority = row
+        if status == "queued" and queues:
+            return Retried(queues[0][0], taken_up=False)
+        if status == "waiting" and reason in ("retry", "parked"):
+            with connection.pipeline():
+                connection.execute(_DUE_NOW, (run_id,))
+                connection.execute(_QUEUE, (run_id,))
+            return Retried(queues[0][0], taken_up=True)
+        if status != "failed":
+            raise Conflict(f"run {run_id} is {_state(status, reason, due_at, waiting_for)}")
+        if key is not None and (owner := keys.take_back(connection, pipeline, key, run_id)):
+            raise KeyTaken(
+                f"run {run_id} cannot be retried: key {key!r} of {pipeline} now belongs to run "
+                f"{owner}; wait for that run, cancel it, or replay this one (a replay owns no key)"
+            )
+        then = plan(pipeline, dict(connection.execute(_DONE, (run_id,)).fetchall()))
+        values = {
+            "run_id": run_id,
+            "pipeline": pipeline,
+            "step": then.step,
+            "queue": then.queue,
+            "priority": priority,
+            "run_timeout": then.run_timeout,
+        }
+        with connection.pipeline():
+            connection.execute(_NEW_WORK, values)
+            connection.execute(_REOPEN, values)
+        return Retried(then.queue, taken_up=True)
+
+
+def _state(status: str, reason: str | None, due_at: str | None, waiting_for: str | None) -> str:
+    until = f" until {due_at}" if due_at else ""
+    match status:
+        case "waiting":
+            what = f" for {waiting_for}" if waiting_for else ""
+            return f"waiting ({reason}){what}{until}: it goes on by itself"
+        case "scheduled":
+            return f"scheduled, it waits{until}: there is nothing to retry yet"
+        case "succeeded":
+            return "succeeded: there is nothing to retry; replay it to execute it again"
+        case "cancelled":
+            return "cancelled for good: replay it to execute it again"
+        case _:
+            return f"{status}: it is being executed; cancel it first if it should start anew"

@@ -1,0 +1,142 @@
+"""The statements of settle, in the order in which they are executed.
+
+Each takes its rows as one JSON array and joins the work row on the epoch, under the locks that
+LOCK_RUNS and LOCK_WORK took in statements of their own.
+"""
+
+LOCK_RUNS = """
+SELECT id FROM taskplatform.runs WHERE id = ANY (%s::uuid[]) ORDER BY id FOR NO KEY UPDATE
+"""
+
+LOCK_WORK = """
+SELECT w.id FROM json_to_recordset(%s::json) AS d(work_id bigint, epoch bigint, expected text)
+JOIN taskplatform.work w ON w.id = d.work_id
+WHERE w.epoch = d.epoch AND w.holder IS NOT NULL AND w.step = coalesce(d.expected, w.step)
+ORDER BY w.id
+FOR UPDATE OF w
+"""
+
+HELD = "JOIN taskplatform.work w ON w.id = d.work_id AND w.epoch = d.epoch AND w.holder IS NOT NULL"
+
+RESULTS = f"""
+INSERT INTO taskplatform.step_results AS old
+    (run_id, step_name, output, version, attempt, started_at, finished_at, worker, epoch)
+SELECT w.run_id, d.step, d.output, d.version, d.attempt,
+       clock_timestamp() - make_interval(secs => d.started_ago),
+       clock_timestamp() - make_interval(secs => d.finished_ago), %(worker)s, d.epoch
+FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, step text, output json,
+     version integer, attempt integer, started_ago double precision, finished_ago double precision)
+{HELD}
+ON CONFLICT (run_id, step_name) DO UPDATE
+SET output = excluded.output, version = excluded.version, attempt = excluded.attempt,
+    started_at = excluded.started_at, finished_at = excluded.finished_at,
+    worker = excluded.worker, epoch = excluded.epoch, reused_from = NULL
+WHERE old.version <> excluded.version
+"""
+
+ATTEMPTS = f"""
+INSERT INTO taskplatform.step_attempts
+    (run_id, step_name, number, outcome, error, started_at, finished_at, worker, epoch, alone)
+SELECT w.run_id, d.step,
+       coalesce(d.number, 1 + (SELECT coalesce(max(a.number), 0) FROM taskplatform.step_attempts a
+                               WHERE a.run_id = w.run_id AND a.step_name = d.step)),
+       d.outcome, d.error,
+       coalesce(clock_timestamp() - make_interval(secs => d.started_ago), w.started_at),
+       clock_timestamp() - make_interval(secs => d.finished_ago), %(worker)s, d.epoch, d.alone
+FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, step text,
+     outcome text, error json, number integer, alone boolean, started_ago double precision,
+     finished_ago double precision)
+{HELD}
+ON CONFLICT (run_id, step_name, number) DO NOTHING
+"""
+
+END_RUNS = f"""
+UPDATE taskplatform.runs r
+SET status = d.status, reason = NULL, due_at = NULL, waiting_for = NULL, error = d.error,
+    output_step = d.output_step, finished_at = clock_timestamp(), version = version + 1,
+    started_at = coalesce(r.started_at, clock_timestamp() - make_interval(secs => d.started_ago))
+FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, status text,
+     output_step text, error json, started_ago double precision)
+{HELD}
+WHERE r.id = w.run_id
+"""
+
+END_KEYS = f"""
+UPDATE taskplatform.keys k
+SET expires_at = clock_timestamp() + make_interval(secs => coalesce(d.key_seconds, 0))
+FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint,
+     key_seconds double precision)
+{HELD}
+WHERE k.run_id = w.run_id
+"""
+
+MARK_RUNS = f"""
+UPDATE taskplatform.runs r
+SET status = 'running', reason = NULL, due_at = NULL, waiting_for = NULL, version = version + 1,
+    started_at = coalesce(r.started_at, clock_timestamp())
+FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, mark boolean)
+{HELD}
+WHERE r.id = w.run_id AND d.mark AND r.status <> 'running'
+"""
+
+WAIT_RUNS = f"""
+UPDATE taskplatform.runs r
+SET status = CASE WHEN d.delay IS NULL THEN 'queued' ELSE 'waiting' END,
+    reason = CASE WHEN d.delay IS NOT NULL THEN d.reason END,
+    due_at = CASE WHEN d.delay < 'infinity'
+                  THEN clock_timestamp() + make_interval(secs => d.delay) END,
+    waiting_for = CASE WHEN d.delay IS NOT NULL THEN d.waiting_for END, version = version + 1,
+    started_at = coalesce(r.started_at, clock_timestamp() - make_interval(secs => d.started_ago))
+FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, delay double precision,
+     reason text, waiting_for text, started_ago double precision)
+{HELD}
+WHERE r.id = w.run_id
+"""
+
+KEEP_WORK = """
+UPDATE taskplatform.work w
+SET step = d.step, failures = 0, put_off = 0, alone = false,
+    started_at = CASE WHEN d.mark THEN clock_timestamp() END
+FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, step text, mark boolean)
+WHERE w.id = d.work_id AND w.epoch = d.epoch AND w.holder IS NOT NULL
+"""
+
+PUT_BACK_WORK = """
+UPDATE taskplatform.work w
+SET holder = NULL, started_at = NULL, step = d.step, queue = d.queue, failures = d.failures,
+    put_off = d.put_off, tried = w.tried OR d.tried, alone = d.alone,
+    due_at = CASE WHEN d.delay < 'infinity'
+                  THEN clock_timestamp() + make_interval(secs => d.delay)
+                  WHEN d.delay IS NOT NULL THEN 'infinity'::timestamptz END
+FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, step text, queue text,
+     delay double precision, failures integer, put_off double precision, tried boolean,
+     alone boolean)
+WHERE w.id = d.work_id AND w.epoch = d.epoch AND w.holder IS NOT NULL
+"""
+
+END_WORK = """
+DELETE FROM taskplatform.work w
+USING json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint)
+WHERE w.id = d.work_id AND w.epoch = d.epoch AND w.holder IS NOT NULL
+"""
+
+HANDLER_RUNS = f"""
+WITH made AS (
+    INSERT INTO taskplatform.runs (id, pipeline, status, input)
+    SELECT d.id, d.pipeline, 'queued', d.input
+    FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, id uuid,
+         pipeline text, step text, queue text, input json)
+    {HELD}
+    RETURNING id
+)
+INSERT INTO taskplatform.work (run_id, pipeline, step, queue)
+SELECT made.id, d.pipeline, d.step, d.queue
+FROM made JOIN json_to_recordset(%(rows)s::json)
+     AS d(id uuid, pipeline text, step text, queue text) ON d.id = made.id
+"""
+
+COMMITTED = """
+SELECT s.run_id FROM unnest(%s::uuid[], %s::bigint[], %s::text[]) AS d(run_id, epoch, step)
+JOIN taskplatform.step_results s ON s.run_id = d.run_id AND s.step_name = d.step
+WHERE s.epoch = d.epoch
+"""
