@@ -139,7 +139,7 @@ class Child:
         """Commit, for as long as it takes; return the ids of the work that was accepted.
 
         While the database is away the results are held here and offered again: the fence decides
-        whether they still count. Raises psycopg.DataError for what it refuses to store.
+        whether they still count. Raises another psycopg.Error for what it refuses to store.
         """
         accepted: set[int] = set()
         asked_before = False
