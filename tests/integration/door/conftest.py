@@ -1,5 +1,6 @@
 """What the tests of the door share: a pipeline, the front door, a worker's moves."""
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -167,3 +168,19 @@ def worker(database_url: str) -> Iterator[Worker]:
     """A worker of the pipeline."""
     with closing(connect(database_url)) as connection:
         yield Worker(connection)
+
+
+@pytest.fixture
+def blocked() -> Callable[[Session, Session], None]:
+    """Returns when the other session waits for a lock of mine."""
+
+    def wait(mine: Session, other: Session) -> None:
+        pid, deadline = other.info.backend_pid, time.monotonic() + 10
+        while time.monotonic() < deadline:
+            row = mine.execute("SELECT cardinality(pg_blocking_pids(%s))", (pid,)).fetchone()
+            if row and row[0]:
+                return
+            time.sleep(0.005)
+        raise AssertionError("the other session does not wait")
+
+    return wait

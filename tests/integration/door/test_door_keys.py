@@ -1,7 +1,6 @@
 """Q14: at most one active run owns a key, whoever asks and whenever."""
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -121,7 +120,7 @@ def test_a_batch_with_one_key_twice_makes_one_run(orders: Orders) -> None:
 
 
 def test_the_loser_waits_for_the_open_transaction_and_gets_its_run(
-    connection: Session, sessions: Callable[[], Session]
+    connection: Session, sessions: Callable[[], Session], blocked: Any
 ) -> None:
     """Q14: two sessions interleaved; the loser's later statements see the winner's rows."""
     mine, yours = new("1"), new("1")
@@ -129,14 +128,14 @@ def test_the_loser_waits_for_the_open_transaction_and_gets_its_run(
         enqueue(connection, [mine])
         other = sessions()
         answer = thread.submit(enqueue, other, [yours])
-        wait_until_blocked(connection, other)
+        blocked(connection, other)
     (got,) = answer.result()
 
     assert (got.id, got.created) == (mine.id, False)
 
 
 def test_a_key_that_was_rolled_back_goes_to_the_next(
-    connection: Session, sessions: Callable[[], Session]
+    connection: Session, sessions: Callable[[], Session], blocked: Any
 ) -> None:
     """Q14: the winner's run never existed."""
     mine, yours = new("1"), new("1")
@@ -145,14 +144,14 @@ def test_a_key_that_was_rolled_back_goes_to_the_next(
             enqueue(connection, [mine])
             other = sessions()
             answer = thread.submit(enqueue, other, [yours])
-            wait_until_blocked(connection, other)
+            blocked(connection, other)
         (got,) = answer.result()
 
     assert (got.id, got.created) == (yours.id, True)
 
 
 def test_one_of_two_takes_over_an_expired_key(
-    connection: Session, sessions: Callable[[], Session], orders: Orders, worker: Any
+    connection: Session, sessions: Callable[[], Session], blocked: Any, orders: Orders, worker: Any
 ) -> None:
     """Q14: the take-over is decided under the row's lock, not by what was read before it."""
     old = orders.enqueue({"number": "1"})
@@ -163,7 +162,7 @@ def test_one_of_two_takes_over_an_expired_key(
             assert enqueue(connection, [mine])[0].created
             other = sessions()
             answer = thread.submit(enqueue, other, [yours])
-            wait_until_blocked(connection, other)
+            blocked(connection, other)
         (got,) = answer.result()
 
     assert (got.id, got.created) == (mine.id, False)
@@ -232,7 +231,7 @@ def test_a_request_id_with_another_input_is_an_error_that_stores_nothing(
 
 
 def test_a_request_id_twice_at_once_makes_one_run(
-    connection: Session, sessions: Callable[[], Session]
+    connection: Session, sessions: Callable[[], Session], blocked: Any
 ) -> None:
     """Q14: with keys that differ, the key taken in vain is given back."""
     mine, yours = new("1", request_id="r"), new("2", request_id="r")
@@ -241,7 +240,7 @@ def test_a_request_id_twice_at_once_makes_one_run(
             enqueue(connection, [mine])
             other = sessions()
             answer = thread.submit(enqueue, other, [yours])
-            wait_until_blocked(connection, other)
+            blocked(connection, other)
         (got,) = answer.result()
 
     assert (got.id, got.created) == (mine.id, False)
@@ -286,14 +285,3 @@ def test_an_error_in_a_callers_transaction_leaves_it_usable(database_url: str) -
 
 def fields(row: NewRun) -> dict[str, Any]:
     return {name: getattr(row, name) for name in NewRun.__dataclass_fields__}
-
-
-def wait_until_blocked(mine: Session, other: Session) -> None:
-    """Return when the other session waits for a lock of ours."""
-    pid, deadline = other.info.backend_pid, time.monotonic() + 10
-    while time.monotonic() < deadline:
-        row = mine.execute("SELECT cardinality(pg_blocking_pids(%s))", (pid,)).fetchone()
-        if row and row[0]:
-            return
-        time.sleep(0.005)
-    raise AssertionError("the other session does not wait")
