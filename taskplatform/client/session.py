@@ -1,11 +1,13 @@
 """Where the client's statements go: the database in force, and what to do when it is away."""
 
 import importlib
-import logging
+import os
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import cache
+from pathlib import Path
 from typing import TypeVar
 
 import psycopg
@@ -15,15 +17,14 @@ from taskplatform.errors import Unavailable
 from taskplatform.settings import get_settings
 from taskplatform.storage.connection import Session, connect, pool
 
-logger = logging.getLogger("taskplatform.client")
-
 Answer = TypeVar("Answer")
 
 # The client may not import the room above it.
 _EMBEDDED = "taskplatform.embedded"
 _FIRST_PATIENCE = 0.5
 _PATIENCE = 5.0
-_TRIES = 4
+_TRIES = 5
+_LONGEST_PAUSE = 0.8
 _LOST = (psycopg.OperationalError, psycopg.InterfaceError)
 _BUSY = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 
@@ -33,8 +34,13 @@ def resolve_database_url() -> str:
     settings = get_settings()
     if settings.database_url is not None:
         return settings.database_url.get_secret_value()
-    embedded = importlib.import_module(_EMBEDDED)
-    return str(embedded.endpoints(settings.home).database_url)
+    return _embedded_url(os.getpid(), settings.home)
+
+
+@cache
+def _embedded_url(_pid: int, home: Path) -> str:
+    # Every process reports itself to the servers as a user of theirs, once.
+    return str(importlib.import_module(_EMBEDDED).endpoints(home).database_url)
 
 
 @contextmanager
@@ -66,12 +72,12 @@ def call(statement: Callable[[Session, bool], Answer]) -> Answer:
     """Execute `statement(connection, again)` until it is answered.
 
     `again` is True once the answer to an earlier try was lost: the statement may have been
-    committed. Raises Unavailable if the database does not come back within a second or two.
+    committed. Raises Unavailable if the database is away, or does not come back within a second.
     """
     again = False
     for left in reversed(range(_TRIES)):
         try:
-            with connection() as session:
+            with _fresh() if again else connection() as session:
                 return statement(session, again)
         except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
             raise Unavailable(
@@ -86,10 +92,16 @@ def call(statement: Callable[[Session, bool], Answer]) -> Answer:
             if not left:
                 raise Unavailable(f"database unavailable: {_first_line(error)}") from error
             again = True
-            # The other connections of the pool were probably lost with this one.
-            pool(resolve_database_url()).check()
-        time.sleep(random.uniform(0.5, 1) * 0.4 / 2**left)
+        except Unavailable:
+            if not (left and again):
+                raise
+        time.sleep(random.uniform(0.5, 1) * _LONGEST_PAUSE / 2**left)
     raise AssertionError
+
+
+def _fresh() -> closing[Session]:
+    # What broke one pooled connection probably broke them all.
+    return closing(connect(resolve_database_url(), pinned=False))
 
 
 def _first_line(error: BaseException) -> str:
