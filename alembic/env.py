@@ -3,6 +3,7 @@
 from alembic import context
 from sqlalchemy import create_engine, text
 
+from taskplatform.endpoints import database_url
 from taskplatform.storage.urls import sqlalchemy_url
 
 SCHEMA = "taskplatform"
@@ -12,8 +13,6 @@ LOCK = 7_206_116_425_110_001
 def run() -> None:
     url = context.config.attributes.get("url")
     if url is None:
-        from taskplatform import database_url
-
         url = database_url()
     engine = create_engine(sqlalchemy_url(url))
     with engine.begin() as connection:

@@ -1,0 +1,5 @@
+"""The pipelines of this project; importing the package declares them all."""
+
+from pipelines import demo, scrape
+
+__all__ = ["demo", "scrape"]

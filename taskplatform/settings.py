@@ -42,9 +42,6 @@ class Settings(BaseSettings):
     retention_days: int = Field(30, ge=1, description="days that finished runs are kept")
     shift_seconds: float = Field(10.0, gt=0, description="longest time of one shift")
     linger_seconds: float = Field(1.0, ge=0, description="a shift without work waits so long")
-    steps_per_child: int = Field(
-        0, ge=0, description="recycle a child after so many steps; 0: never"
-    )
     put_off_limit: float = Field(86400.0, gt=0, description="seconds RetryAfter may add up to")
     log_format: Literal["auto", "console", "json"] = "auto"
 
@@ -65,7 +62,7 @@ class Settings(BaseSettings):
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
         dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         pyproject = PyprojectTomlConfigSettingsSource(settings_cls)
         return init_settings, env_settings, dotenv_settings, pyproject

@@ -75,6 +75,7 @@ def bind(function: Callable[..., Any], around: Surroundings, problems: list[str]
         return None
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         problems.append("it is a generator: return a list instead of yielding")
+        return None
     bindings = [
         binding
         for parameter in signature.parameters.values()
@@ -130,11 +131,11 @@ def _output(name: str, hint: Any, around: Surroundings, problems: list[str]) -> 
     index = producers.get(name)
     if index is None:
         earlier = [one for one, at in producers.items() if at < around.position]
-        hint_at = near(name, [*earlier, "input", "ctx"])
+        hint_at = near(name, [*earlier, *around.input_names, "ctx"])
         if hint is around.input:
             hint_at = f"; the pipeline's input is bound to '{around.input_names[0]}'"
         problems.append(
-            f"parameter '{name}' is neither 'input', 'ctx' nor an earlier step"
+            f"parameter '{name}' is neither '{around.input_names[0]}', 'ctx' nor an earlier step"
             f" ({', '.join(earlier) or 'there is none'}){hint_at}"
         )
     elif index == around.position:
@@ -153,7 +154,7 @@ def _codec(hint: Any, what: str, problems: list[str]) -> Codec | None:
     try:
         codec = Codec(type(None) if hint is None else hint)
     except (PydanticUserError, NameError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0].partition(". ")[0]
         problems.append(
             f"{what}, {_shown(hint)}, cannot be validated as JSON ({reason}): "
             "use a Pydantic model or plain types"
@@ -166,4 +167,4 @@ def _codec(hint: Any, what: str, problems: list[str]) -> Codec | None:
 
 
 def _shown(hint: Any) -> str:
-    return str(getattr(hint, "__qualname__", hint))
+    return hint.__qualname__ if isinstance(hint, type) else str(hint)

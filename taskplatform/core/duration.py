@@ -7,7 +7,7 @@ from datetime import timedelta
 Duration = int | float | str | timedelta
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-_PART = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)(ms|s|m|h|d|w)")
+_PART = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)(ms|s|m|h|d|w)")
 # Far below what a timestamptz holds, so that now + duration never overflows.
 _LONGEST = 100 * 366 * 86400.0
 _ACCEPTED = "a number of seconds, a timedelta, or text such as '500ms', '30s', '5m', '1h30m', '3d'"
@@ -36,7 +36,7 @@ def _read(value: object) -> float | None:
             try:
                 return float(value)
             except OverflowError:
-                return math.copysign(2 * _LONGEST, value)
+                return 2 * _LONGEST if value > 0 else -1.0
         case timedelta():
             return value.total_seconds()
         case str():

@@ -50,7 +50,7 @@ class Inputs:
             except (PydanticUserError, NameError) as error:
                 raise DeclarationError(
                     f"pipeline '{self._pipeline}': its input {self._model.__qualname__} cannot be "
-                    f"validated ({str(error).splitlines()[0]}): use plain types in it"
+                    f"validated ({str(error).partition('. ')[0]}): use plain types in it"
                 ) from None
         return self._codec
 

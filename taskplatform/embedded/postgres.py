@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+from functools import cached_property
 from pathlib import Path
 
 from taskplatform.embedded.home import DATABASE
@@ -41,7 +42,10 @@ class Postgres:
         self.place = place
         self.data = place.root / "postgres"
         self._password = password
-        self._binaries = place.runs(postgres_binaries(), copy_postgres)
+
+    @cached_property
+    def _binaries(self) -> Path:
+        return self.place.runs(postgres_binaries(), copy_postgres)
 
     def prepare(self) -> None:
         """Make the cluster and its database; forget a pid that is some other process's now."""

@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 FIRST_TRIES = 5
 LONGEST_BACKOFF = 5.0
+# Up for so long, it is no longer in a loop of crashes.
+STEADY = 10.0
 HOST = "127.0.0.1"
 LOG_LIMIT = 10 * 1024 * 1024
 
@@ -54,6 +56,7 @@ class Server:
     ready: bool = False
     process: Process | None = None
     proven: bool = False
+    ready_at: float = 0.0
     failures: int = 0
     not_before: float = field(default_factory=time.monotonic)
 
@@ -69,7 +72,7 @@ class Server:
             self._ended()
         elif not self.ready and self.software.ready(self.port, self.process.pid):
             self.ready = self.proven = True
-            self.failures = 0
+            self.ready_at = time.monotonic()
             log.info("%s is ready, pid %d, port %d", *self._named(), self.port)
 
     def adopt(self) -> bool:
@@ -109,7 +112,7 @@ class Server:
         self.software.prepare()
         # A server that was reached once is looked for at the same port again.
         if not self.proven:
-            self.port = _free_port(self.port if self.failures == 0 else 0)
+            self.port = _free_port()
         command = self.software.command(self.port)
         _rotate(self.log_file)
         user = self.software.place.user
@@ -136,6 +139,8 @@ class Server:
 
     def _ended(self) -> None:
         log.warning("%s has ended, pid %d; its log: %s", *self._named(), self.log_file)
+        if self.ready and time.monotonic() - self.ready_at > STEADY:
+            self.failures = 0
         self.process, self.ready = None, False
         self.failures += 1
         if not self.proven and self.failures >= FIRST_TRIES:
@@ -165,16 +170,11 @@ def _port_of(process: Process) -> int:
     return int(numbers[-1]) if numbers else 0
 
 
-def _free_port(preferred: int) -> int:
-    for port in (preferred, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise Unavailable(f"no free port on {HOST}")
+def _free_port() -> int:
+    # Somebody else may take it before the server does; the next try has another one.
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
 
 
 def _rotate(path: Path) -> None:

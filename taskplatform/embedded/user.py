@@ -1,5 +1,6 @@
 """The users' side: register, find the keeper or start one, learn the URLs."""
 
+import atexit
 import fcntl
 import os
 import shutil
@@ -100,6 +101,16 @@ def erase(home: Path) -> None:
     if elsewhere.exists():
         shutil.rmtree(elsewhere.read_text(), ignore_errors=True)
     shutil.rmtree(home, ignore_errors=True)
+
+
+@atexit.register
+def _replace_killed_keepers() -> None:
+    """Leave no servers behind if this was the last user and the keeper was killed."""
+    for path in _registered:
+        place = Home(path)
+        with suppress(OSError), _keeper_lock(place) as free:
+            if free is not None and place.state_file.exists():
+                _start_keeper(place, free)
 
 
 def _register(place: Home, deadline: float) -> None:

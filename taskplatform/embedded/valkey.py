@@ -2,6 +2,8 @@
 
 import signal
 import socket
+from functools import cached_property
+from pathlib import Path
 
 from taskplatform.embedded.home import BROKER
 from taskplatform.embedded.place import Place
@@ -22,7 +24,10 @@ class Valkey:
         self.place = place
         self.data = place.root / "valkey"
         self._password = password
-        self._binaries = place.runs(valkey_binaries(), copy_valkey)
+
+    @cached_property
+    def _binaries(self) -> Path:
+        return self.place.runs(valkey_binaries(), copy_valkey)
 
     def prepare(self) -> None:
         """Make the folder and the settings; the password is not for the command line."""

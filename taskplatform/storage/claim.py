@@ -24,6 +24,7 @@ class Claimed:
     run_id: UUID
     pipeline: str
     step: str
+    queue: str
     failures: int
     put_off: float
     key: str | None
@@ -91,7 +92,8 @@ WHERE id IN (
 
 # A statement of its own: the snapshot of the claiming one may be older than the rows it locked.
 _READ = """
-SELECT w.id, w.epoch, w.run_id, w.pipeline, w.step, w.failures, w.put_off, r.key, r.owner, r.input,
+SELECT w.id, w.epoch, w.run_id, w.pipeline, w.step, w.queue, w.failures, w.put_off,
+       r.key, r.owner, r.input,
        done.names, done.outputs, done.versions,
        CASE WHEN w.tried THEN (
            SELECT jsonb_object_agg(step_name, number)::text FROM (
@@ -167,13 +169,20 @@ def claim_run(connection: Session, *, holder: int, after: int, run_id: UUID) -> 
     return [_claimed(row) for row in rows]
 
 
+def held_by(connection: Session, holder: int) -> list[Claimed]:
+    """What a holder holds now."""
+    rows = connection.execute(_READ, {"holder": holder, "after": -1})
+    return [_claimed(row) for row in rows]
+
+
 def _claimed(row: tuple[Any, ...]) -> Claimed:
-    names = row[10] or ()
-    return Claimed(
-        *row[:10],
-        outputs=dict(zip(names, row[11] or (), strict=True)),
-        versions=dict(zip(names, row[12] or (), strict=True)),
-        attempts=orjson.loads(row[13]) if row[13] else {},
-        seconds_left=row[14],
-        started=row[15],
+    names, outputs, versions, attempts = row[11:15]
+    steps = names or ()
+    values = (
+        *row[:11],
+        dict(zip(steps, outputs or (), strict=True)),
+        dict(zip(steps, versions or (), strict=True)),
+        orjson.loads(attempts) if attempts else {},
+        *row[15:],
     )
+    return Claimed(*values)

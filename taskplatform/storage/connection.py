@@ -32,7 +32,7 @@ _PINS = {
     "enable_mergejoin": "off",
     "jit": "off",
 }
-_SOCKET = {
+_SOCKET: dict[str, Any] = {
     "connect_timeout": 5,
     "keepalives": 1,
     "keepalives_idle": 10,

@@ -1,7 +1,6 @@
 """Leases: who may hold work, and until when."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from uuid import UUID
 
 from taskplatform.storage.connection import Session
@@ -37,31 +36,11 @@ _FORGET = """
 DELETE FROM taskplatform.holders WHERE id = %s
 """
 
-_HELD_BY = """
-SELECT w.id, w.epoch, w.run_id, w.pipeline, w.step, w.queue, w.failures, w.put_off, w.tried,
-       w.started_at IS NOT NULL,
-       (SELECT count(*) FROM taskplatform.step_attempts a
-        WHERE a.run_id = w.run_id AND a.step_name = w.step AND a.outcome = 'crashed' AND a.alone
-          AND a.finished_at > clock_timestamp() - interval '24 hours')
-FROM taskplatform.work w WHERE w.holder = %s ORDER BY w.id
+_CRASHES = """
+SELECT count(*) FROM taskplatform.step_attempts
+WHERE run_id = %s AND step_name = %s AND outcome = 'crashed' AND alone
+  AND finished_at > clock_timestamp() - interval '24 hours'
 """
-
-
-@dataclass(frozen=True, slots=True)
-class HeldWork:
-    """What a holder holds, as a rescuer sees it; `crashes` counts those alone within 24 h."""
-
-    work_id: int
-    epoch: int
-    run_id: UUID
-    pipeline: str
-    step: str
-    queue: str
-    failures: int
-    put_off: float
-    tried: bool
-    started: bool
-    crashes: int
 
 
 def register(connection: Session, *, worker: UUID, pid: int) -> int:
@@ -90,6 +69,8 @@ def forget(connection: Session, holder: int) -> None:
     connection.execute(_FORGET, (holder,))
 
 
-def held_by(connection: Session, holder: int) -> list[HeldWork]:
-    """The work that a holder holds now."""
-    return [HeldWork(*row) for row in connection.execute(_HELD_BY, (holder,))]
+def crashes(connection: Session, run_id: UUID, step: str) -> int:
+    """How often a step of a run crashed alone within 24 hours."""
+    row = connection.execute(_CRASHES, (run_id, step)).fetchone()
+    assert row is not None
+    return int(row[0])

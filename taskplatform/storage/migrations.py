@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
+from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, pool
 from sqlalchemy.exc import OperationalError
 
-from alembic import command
 from taskplatform.errors import Unavailable
 from taskplatform.storage.urls import sqlalchemy_url
 

@@ -1,1 +1,1 @@
-
+"""The process beside a worker's pool: dispatch, rescue, leases, limits."""

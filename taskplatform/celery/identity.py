@@ -1,0 +1,68 @@
+"""Who this worker is: set before the pool is made, inherited by its children."""
+
+import socket
+import threading
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from celery.signals import worker_process_init
+
+from taskplatform.celery.lifecycle import spare_shifts
+from taskplatform.celery.signals import CelerySignals
+from taskplatform.core.ids import uuid7
+from taskplatform.endpoints import database_url
+from taskplatform.executor.child import Child
+from taskplatform.executor.slots import SlotTable
+from taskplatform.settings import get_settings
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The worker's id and name, and the memory it shares with its children and supervisor."""
+
+    id: UUID
+    name: str
+    table: SlotTable
+
+
+_identity: Identity | None = None
+_local = threading.local()
+
+
+def assume(identity: Identity) -> None:
+    """Be this worker, in this process and those forked from it."""
+    global _identity
+    _identity = identity
+
+
+def identity() -> Identity:
+    """This worker; a process that is none gets an identity without a supervisor."""
+    global _identity
+    if _identity is None:
+        _identity = Identity(uuid7(), f"process@{socket.gethostname()}", SlotTable.create())
+    return _identity
+
+
+def current_child() -> Child:
+    """The holder that the calling pool process or thread is."""
+    child: Child | None = getattr(_local, "child", None)
+    if child is None:
+        settings, worker = get_settings(), identity()
+        child = _local.child = Child(
+            url=database_url(),
+            worker=worker.id,
+            worker_name=worker.name,
+            table=worker.table,
+            default_queue=settings.queue,
+            put_off_limit=settings.put_off_limit,
+            instrument=CelerySignals(),
+        )
+        spare_shifts(child)
+    return child
+
+
+@worker_process_init.connect(weak=False)
+def _forget_child(**_: Any) -> None:
+    # A forked process is a holder of its own.
+    _local.__dict__.clear()

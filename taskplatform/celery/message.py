@@ -1,0 +1,51 @@
+"""A Celery message without arguments, as kombu's Redis transport keeps it in a list."""
+
+import base64
+import os
+import socket
+from uuid import uuid4
+
+import orjson
+
+_BODY = base64.b64encode(
+    orjson.dumps([[], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
+).decode()
+
+
+def message(task: str, queue: str) -> bytes:
+    """Encode one message that asks for `task`; each call gives a new id and delivery tag."""
+    id = str(uuid4())
+    return orjson.dumps(
+        {
+            "body": _BODY,
+            "content-encoding": "utf-8",
+            "content-type": "application/json",
+            "headers": {
+                "lang": "py",
+                "task": task,
+                "id": id,
+                "shadow": None,
+                "eta": None,
+                "expires": None,
+                "group": None,
+                "group_index": None,
+                "retries": 0,
+                "timelimit": [None, None],
+                "root_id": id,
+                "parent_id": None,
+                "argsrepr": "()",
+                "kwargsrepr": "{}",
+                "origin": f"{os.getpid()}@{socket.gethostname()}",
+                "ignore_result": True,
+            },
+            "properties": {
+                "correlation_id": id,
+                "reply_to": "",
+                "delivery_mode": 2,
+                "delivery_info": {"exchange": "", "routing_key": queue},
+                "priority": 0,
+                "body_encoding": "base64",
+                "delivery_tag": str(uuid4()),
+            },
+        }
+    )

@@ -1,0 +1,127 @@
+"""The shift: one Celery task in which a pool child claims and executes work until there is none."""
+
+import logging
+import os
+import signal
+from collections.abc import Sequence
+from contextlib import closing
+from time import monotonic
+from uuid import UUID
+
+from celery import Celery
+
+from taskplatform.celery.bell import Bell, bell
+from taskplatform.celery.identity import current_child
+from taskplatform.endpoints import broker_url
+from taskplatform.errors import Unavailable
+from taskplatform.executor.batch import Batch
+from taskplatform.executor.child import Child
+from taskplatform.executor.slots import IDLE, SHIFT
+from taskplatform.settings import get_settings
+
+logger = logging.getLogger(__name__)
+
+# A ring can be lost: a lingering shift looks for work by itself this often.
+LOOK = 0.25
+_PRIVATE = "taskplatform.worker."
+
+
+def work(app: Celery) -> None:
+    """Work one shift: claim, execute, linger; end when nothing comes or the time is up."""
+    settings, child = get_settings(), current_child()
+    shift = Shift(child, served_queues(app), app_bell(app), settings.linger_seconds)
+    shift.work(until=monotonic() + settings.shift_seconds)
+
+
+def work_on(app: Celery, run_id: UUID) -> None:
+    """Execute one run as far as it goes; a run that somebody holds is left alone."""
+    child = current_child()
+    shift = Shift(child, served_queues(app), app_bell(app), 0)
+    claimed = child.claim_run(run_id)
+    child.remember(claimed)
+    Batch(child, shift.ring).execute(claimed)
+
+
+def served_queues(app: Celery) -> list[str]:
+    """The queues that this worker consumes, without the one of its own."""
+    return [one for one in app.amqp.queues.consume_from if not one.startswith(_PRIVATE)]
+
+
+def private_queue(worker: UUID) -> str:
+    """The queue that only this worker consumes: its supervisor's way to open a shift here."""
+    return f"{_PRIVATE}{worker}"
+
+
+def app_bell(app: Celery) -> Bell:
+    """The doorbell on the app's broker."""
+    return bell(broker_url(), app.conf.broker_transport_options.get("global_keyprefix", ""))
+
+
+class Shift:
+    """One pool child at work."""
+
+    def __init__(
+        self, child: Child, queues: Sequence[str], bell: Bell, linger_seconds: float
+    ) -> None:
+        self._child = child
+        self._queues = queues
+        self._bell = bell
+        self._linger_seconds = linger_seconds
+
+    def work(self, until: float) -> None:
+        """Work until nothing is left, somebody else needs the child, or `until` (monotonic)."""
+        child = self._child
+        child.slot.state = SHIFT
+        more = False
+        try:
+            woken = True
+            while not child.must_end():
+                claimed, more = child.claim(self._queues)
+                child.remember(claimed)
+                if claimed:
+                    # Whoever wakes to more than it can take wakes the next one.
+                    if more and woken:
+                        self.ring({self._queues[0]: 1})
+                    woken = False
+                    Batch(child, self.ring).execute(claimed)
+                    if child.table.messages_wait or monotonic() > until:
+                        break
+                elif self._linger(until):
+                    woken = True
+                else:
+                    more = False
+                    break
+        except Unavailable as error:
+            logger.warning("the shift ends: %s", error)
+            more = False
+        finally:
+            child.slot.state = IDLE
+        if more and not child.table.shutting_down:
+            self.ring({self._queues[0]: 1})
+        if child.leaving and not child.table.shutting_down:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def ring(self, queues: dict[str, int]) -> None:
+        """Ring, if the broker can be reached; a ring is a hint."""
+        try:
+            self._bell.ring(queues)
+        except Unavailable as error:
+            logger.debug("ring lost: %s", error)
+
+    def _linger(self, until: float) -> bool:
+        """Wait for a ring; True: look for work again."""
+        child = self._child
+        seconds = min(self._linger_seconds, until - monotonic())
+        if seconds <= 0 or child.table.messages_wait:
+            return False
+        member = f"{child.worker}:{child.slot.number}"
+        look = monotonic() + LOOK
+        with closing(self._bell.listen(self._queues, seconds, member)) as listening:
+            for rung in listening:
+                if rung:
+                    return True
+                if child.must_end() or child.table.messages_wait:
+                    return False
+                if monotonic() > look and child.ready(self._queues):
+                    return True
+        return False

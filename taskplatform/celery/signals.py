@@ -1,0 +1,93 @@
+"""Celery's own signals and `current_task` around every step.
+
+Sentry, OpenTelemetry, Django's connection handling and task loggers hook into these; with them a
+step looks to such tools like the task it is registered as.
+"""
+
+from typing import Any
+from uuid import UUID
+
+from celery import current_app, signals
+from celery._state import _task_stack
+
+from taskplatform.core.outcome import Failed, Outcome, PutOff, Succeeded, TimedOut
+from taskplatform.core.step import Step
+
+
+class CelerySignals:
+    """An instrument that speaks Celery."""
+
+    def started(self, step: Step, run_id: UUID, number: int) -> Any:
+        """Make the step's task current and announce it."""
+        task = current_app.tasks.get(step.task_name)
+        if task is None:
+            return None
+        task_id = f"{run_id}:{step.name}:{number}"
+        task.push_request(
+            id=task_id,
+            root_id=str(run_id),
+            task=step.task_name,
+            args=(),
+            kwargs={"run_id": str(run_id)},
+            retries=number - 1,
+            is_eager=False,
+            called_directly=False,
+        )
+        _task_stack.push(task)
+        if signals.task_prerun.receivers:
+            signals.task_prerun.send(
+                sender=task, task_id=task_id, task=task, args=(), kwargs={"run_id": str(run_id)}
+            )
+        return task
+
+    def ended(
+        self,
+        token: Any,
+        step: Step,  # noqa: ARG002
+        outcome: Outcome,
+        error: BaseException | None,
+    ) -> None:
+        """Announce the outcome and leave the task."""
+        if token is None:
+            return
+        try:
+            self._announce(token, outcome, error)
+        finally:
+            _task_stack.pop()
+            token.pop_request()
+
+    def _announce(self, task: Any, outcome: Outcome, error: BaseException | None) -> None:
+        request = task.request
+        match outcome:
+            case Succeeded(output):
+                state = "SUCCESS"
+                if signals.task_success.receivers:
+                    signals.task_success.send(sender=task, result=output)
+            case Failed() | TimedOut():
+                state = "FAILURE"
+                if signals.task_failure.receivers:
+                    signals.task_failure.send(
+                        sender=task,
+                        task_id=request.id,
+                        exception=error,
+                        args=request.args,
+                        kwargs=request.kwargs,
+                        traceback=error.__traceback__ if error else None,
+                        einfo=None,
+                    )
+            case PutOff():
+                state = "RETRY"
+                if signals.task_retry.receivers:
+                    signals.task_retry.send(sender=task, request=request, reason=error, einfo=None)
+            case _:
+                state = "RETRY"
+        if signals.task_postrun.receivers:
+            signals.task_postrun.send(
+                sender=task,
+                task_id=request.id,
+                task=task,
+                args=request.args,
+                kwargs=request.kwargs,
+                retval=error,
+                state=state,
+            )

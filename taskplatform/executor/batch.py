@@ -1,0 +1,200 @@
+"""Batch: take claimed branches through their steps, wave by wave, each wave one commit.
+
+A wave executes the next step of every branch held; a branch goes on to its following step only
+when its own output is durable. A wave holds no more than fits a few milliseconds of expected
+work, so at most the bodies that ended within that time are uncommitted when a child dies.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from time import monotonic
+
+import psycopg
+
+from taskplatform.core import registry
+from taskplatform.core.failure import Failure
+from taskplatform.core.outcome import Failed, Outcome, Succeeded
+from taskplatform.core.step import Unreadable
+from taskplatform.errors import PipelineNotFound
+from taskplatform.executor import verdict
+from taskplatform.executor.attempt import Revoked, attempt, context
+from taskplatform.executor.branch import Branch, open_branch
+from taskplatform.executor.child import Child
+from taskplatform.storage.claim import Claimed
+from taskplatform.storage.settlement import Keep, PutBack, Settlement
+
+logger = logging.getLogger(__name__)
+
+# Outcomes that have waited this long are committed while the next body still runs.
+PATIENCE = 0.01
+
+Ring = Callable[[dict[str, int]], None]
+
+
+class Batch:
+    """The branches that a child holds, until it holds none."""
+
+    def __init__(self, child: Child, ring: Ring) -> None:
+        self._child = child
+        self._ring = ring
+        self._pending: list[tuple[Branch, Settlement, Outcome]] = []
+        self._oldest = 0.0
+        self._going_on: list[Branch] = []
+        self._room = verdict.Room()
+        self._guard = threading.Lock()
+
+    def execute(self, claimed: Sequence[Claimed]) -> None:
+        """Execute what was claimed, as far as it goes here."""
+        self._child.slot.revoke = False
+        wave = self._open(claimed)
+        while wave:
+            self._child.slot.batch = len(wave)
+            self._room = verdict.Room()
+            self._going_on = []
+            if len(wave) == 1:
+                self._walk(wave)
+            else:
+                with _Impatience(self):
+                    self._walk(wave)
+            wave = self._going_on
+        self._child.slot.batch = 0
+
+    def _open(self, claimed: Sequence[Claimed]) -> list[Branch]:
+        branches: list[Branch] = []
+        others: list[Settlement] = []
+        for one in claimed:
+            try:
+                declaration = registry.get(one.pipeline)
+            except PipelineNotFound as error:
+                others.append(verdict.parked(one, self._child.default_queue, str(error)))
+                continue
+            branch = open_branch(one, declaration)
+            if branch is None:
+                others.append(verdict.finished(one, declaration, self._child.default_queue))
+            else:
+                branches.append(branch)
+        if others:
+            self._child.settle(others)
+        return branches
+
+    def _walk(self, wave: list[Branch]) -> None:
+        for position, branch in enumerate(wave):
+            if self._child.must_stop() or not self._step(branch):
+                self.commit()
+                # Also what was to go on: it may have been taken back together with the rest.
+                self._release([*self._going_on, *wave[position:]])
+                self._going_on = []
+                return
+            if monotonic() - self._oldest > PATIENCE:
+                self.commit()
+        self.commit()
+
+    def _step(self, branch: Branch) -> bool:
+        left = branch.seconds_left
+        if left is not None and left <= 0:
+            self._child.settle([verdict.out_of_time(branch, self._child.default_queue)])
+            return True
+        try:
+            arguments = branch.step.bind(
+                branch.claimed.input, branch.claimed.outputs, context(self._child, branch)
+            )
+        except Unreadable as error:
+            queue = branch.step.queue or self._child.default_queue
+            self._child.settle([verdict.parked(branch.claimed, queue, str(error))])
+            return True
+        try:
+            outcome = attempt(self._child, branch, arguments)
+        except Revoked:
+            return False
+        with self._guard:
+            self._add(branch, outcome)
+        return True
+
+    def _add(self, branch: Branch, outcome: Outcome) -> None:
+        if not self._pending:
+            self._oldest = monotonic()
+        settlement = self._judge(branch, outcome)
+        self._pending.append((branch, settlement, outcome))
+
+    def _judge(self, branch: Branch, outcome: Outcome) -> Settlement:
+        child = self._child
+        return verdict.settlement(
+            branch,
+            verdict.judge(branch, outcome, child.put_off_limit),
+            default_queue=child.default_queue,
+            costs=child.costs,
+            room=self._room,
+            go_on=not child.must_yield(),
+        )
+
+    def commit(self, older_than: float = -1.0) -> None:
+        """Commit the outcomes so far, if the oldest has waited longer than that."""
+        with self._guard:
+            if not self._pending or monotonic() - self._oldest <= older_than:
+                return
+            pending, self._pending = self._pending, []
+            self._settle(pending)
+
+    def _settle(self, pending: list[tuple[Branch, Settlement, Outcome]]) -> None:
+        try:
+            accepted = self._child.settle([settlement for _, settlement, _ in pending])
+        except psycopg.Error as error:
+            self._settle_apart(pending, error)
+            return
+        rung: dict[str, int] = {}
+        for branch, settlement, outcome in pending:
+            if settlement.work_id not in accepted:
+                continue
+            match settlement.then:
+                case Keep(step) if isinstance(outcome, Succeeded):
+                    branch.advance(outcome.output, step)
+                    self._going_on.append(branch)
+                case PutBack(queue=queue, delay=None):
+                    rung[queue] = rung.get(queue, 0) + 1
+            for handler in settlement.handlers:
+                rung[handler.queue] = rung.get(handler.queue, 0) + 1
+        if rung:
+            self._ring(rung)
+
+    def _settle_apart(
+        self, pending: list[tuple[Branch, Settlement, Outcome]], error: psycopg.Error
+    ) -> None:
+        # One value that the database refuses must not keep its neighbours from being stored.
+        if len(pending) > 1:
+            for one in pending:
+                self._settle([one])
+            return
+        branch, settlement, outcome = pending[0]
+        if not isinstance(outcome, Succeeded):
+            logger.error("run %s: its failure cannot be stored: %s", settlement.run_id, error)
+            return
+        failed = Failed(Failure("OutputNotStorable", f"the database refused it: {error}", ""))
+        self._settle([(branch, self._judge(branch, failed), failed)])
+
+    def _release(self, rest: list[Branch]) -> None:
+        # Whoever asked for them may have taken them back already; then nothing matches.
+        self._child.slot.revoke = False
+        if rest:
+            queue = self._child.default_queue
+            self._child.settle([verdict.released(branch, queue) for branch in rest])
+
+
+class _Impatience:
+    """Commits the outcomes of a batch while one of its bodies takes longer than expected."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="batch-commit", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._done.wait(PATIENCE):
+            self._batch.commit(older_than=PATIENCE)

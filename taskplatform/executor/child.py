@@ -1,0 +1,223 @@
+"""Child: what one pool child (or thread) keeps from shift to shift."""
+
+import logging
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+from uuid import UUID
+
+import psycopg
+
+from taskplatform.core import registry
+from taskplatform.errors import Unavailable
+from taskplatform.executor.costs import BUDGET, Costs
+from taskplatform.executor.instruments import Instrument, Silent
+from taskplatform.executor.slots import Slot, SlotTable
+from taskplatform.executor.time_limit import TimeLimit
+from taskplatform.storage import leases
+from taskplatform.storage.claim import Claimed, claim, claim_run
+from taskplatform.storage.connection import Session, connect
+from taskplatform.storage.dispatch import outlook
+from taskplatform.storage.settle import committed, settle
+from taskplatform.storage.settlement import Settlement
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+# A child starts nothing this close to the end of its lease.
+SAFETY = 3.0
+_LONGEST_PAUSE = 5.0
+
+
+class Child:
+    """One holder: its slot, its connection, its expectations of cost."""
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        worker: UUID,
+        worker_name: str,
+        table: SlotTable,
+        default_queue: str,
+        put_off_limit: float,
+        instrument: Instrument | None = None,
+    ) -> None:
+        self.url = url
+        self.worker = worker
+        self.worker_name = worker_name
+        self.table = table
+        self.slot: Slot = table.allocate()
+        self.default_queue = default_queue
+        self.put_off_limit = put_off_limit
+        self.instrument: Instrument = instrument or Silent()
+        self.costs = Costs()
+        self.time_limit = TimeLimit(lambda: self.slot.interrupt)
+        self.lock = threading.RLock()
+        self.steps_done = 0
+        self.leaving = False
+        self._parent = os.getppid()
+        self._connection: Session | None = None
+        self._last_epoch = 0
+
+    @property
+    def connection(self) -> Session:
+        """The child's own connection, opened when it is first needed and after it broke."""
+        if self._connection is None or self._connection.closed:
+            self._connection = connect(self.url, name=f"taskplatform {self.worker_name}")
+        return self._connection
+
+    def must_end(self) -> bool:
+        """The child may not go on: a shutdown, or its worker is gone."""
+        return (
+            self.leaving
+            or self.table.shutting_down
+            or self.slot.interrupt
+            or os.getppid() != self._parent
+        )
+
+    def must_stop(self) -> bool:
+        """No body of what is held may start: also when the lease is in doubt."""
+        return not self.slot.lease_holds or self.must_end()
+
+    def must_yield(self) -> bool:
+        """The shift should end at the next step boundary."""
+        return self.table.messages_wait or self.must_stop()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """A transaction on the child's connection, which nobody else uses meanwhile."""
+        with self.lock, self.connection.transaction():
+            yield self.connection
+
+    def claim(self, queues: Sequence[str]) -> tuple[list[Claimed], bool]:
+        """Take what fits; also tell whether more is ready.
+
+        Raises Unavailable when the database cannot be reached.
+        """
+        with self.lock:
+            return self._asking(
+                lambda: claim(
+                    self.connection,
+                    holder=self._holder(),
+                    after=self._last_epoch,
+                    queues=queues,
+                    pipelines=registry.names(),
+                    limit=self.costs.limit(),
+                    costs=self.costs.known,
+                    budget=BUDGET,
+                )
+            )
+
+    def claim_run(self, run_id: UUID) -> list[Claimed]:
+        """Take the work of one run."""
+        with self.lock:
+            return self._asking(
+                lambda: claim_run(
+                    self.connection, holder=self._holder(), after=self._last_epoch, run_id=run_id
+                )
+            )
+
+    def ready(self, queues: Sequence[str]) -> bool:
+        """Tell whether there is anything to claim; False also when nobody can tell."""
+        try:
+            with self.lock:
+                seen = self._asking(lambda: outlook(self.connection, queues, registry.names()))
+        except Unavailable:
+            return False
+        return bool(seen.ready)
+
+    def remember(self, claimed: Iterable[Claimed]) -> None:
+        """Note the highest epoch that was given, so that the next claim reads only its own."""
+        self._last_epoch = max([self._last_epoch, *(one.epoch for one in claimed)])
+
+    def settle(self, settlements: Sequence[Settlement]) -> set[int]:
+        """Commit, for as long as it takes; return the ids of the work that was accepted.
+
+        While the database is away the results are held here and offered again: the fence decides
+        whether they still count. Raises another psycopg.Error for what it refuses to store.
+        """
+        accepted: set[int] = set()
+        asked_before = False
+        for pause in _pauses():
+            try:
+                with self.lock:
+                    if asked_before:
+                        accepted |= self._already_committed(settlements)
+                    rest = [one for one in settlements if one.work_id not in accepted]
+                    accepted |= settle(self.connection, rest, worker=self.worker_name)
+                self._count_refused(settlements, accepted)
+                return accepted
+            except (psycopg.OperationalError, psycopg.InterfaceError, Unavailable) as error:
+                asked_before = True
+                logger.warning("commit failed, trying again in %.2g s: %s", pause, _line(error))
+                self._drop_if_broken()
+                if self._give_up():
+                    return accepted
+            time.sleep(pause)
+        raise AssertionError("pauses never end")
+
+    def _already_committed(self, settlements: Sequence[Settlement]) -> set[int]:
+        # The answer to a COMMIT can be lost: what was ended by it looks like refused now.
+        asked = {
+            (one.run_id, one.epoch, one.result.step): one.work_id
+            for one in settlements
+            if one.result
+        }
+        stored = committed(self.connection, list(asked))
+        return {work for (run, _, _), work in asked.items() if run in stored}
+
+    def _give_up(self) -> bool:
+        grace = self.table.grace_ends_ns
+        return self.table.cold or (grace != 0 and time.monotonic_ns() > grace)
+
+    def _count_refused(self, settlements: Sequence[Settlement], accepted: set[int]) -> None:
+        refused = [one for one in settlements if one.work_id not in accepted]
+        late = sum(1 for one in refused if one.result or one.attempt)
+        if late:
+            self.slot.refused += late
+            logger.warning("%d late result(s) refused: the work was taken over or ended", late)
+
+    def _holder(self) -> int:
+        slot = self.slot
+        if slot.holder == 0 or not slot.lease_holds:
+            began = time.monotonic_ns()
+            slot.holder = leases.register(self.connection, worker=self.worker, pid=os.getpid())
+            slot.lease_until_ns = began + int((leases.LEASE_SECONDS - SAFETY) * 1e9)
+            self._last_epoch = 0
+        return slot.holder
+
+    def _asking(self, ask: Callable[[], T]) -> T:
+        try:
+            return ask()
+        except psycopg.Error as error:
+            self._drop_if_broken()
+            raise Unavailable(f"database unavailable: {_line(error)}") from error
+
+    def _drop_if_broken(self) -> None:
+        connection = self._connection
+        if connection is not None and (connection.broken or connection.closed):
+            connection.close()
+            self._connection = None
+
+    def close(self) -> None:
+        """Give up the slot and the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        self.slot.reset(0)
+
+
+def _pauses() -> Iterator[float]:
+    pause = 0.02
+    while True:
+        yield pause * random.uniform(0.5, 1.5)
+        pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,33 @@
+"""Instruments: what wants to see every attempt begin and end, without the executor knowing it."""
+
+from typing import Any, Protocol
+from uuid import UUID
+
+from taskplatform.core.outcome import Outcome
+from taskplatform.core.step import Step
+
+
+class Instrument(Protocol):
+    """Called around every attempt, in the thread that executes it; must not raise."""
+
+    def started(self, step: Step, run_id: UUID, number: int) -> Any:
+        """The body is about to start; what is returned comes back to `ended`."""
+
+    def ended(self, token: Any, step: Step, outcome: Outcome, error: BaseException | None) -> None:
+        """The body has ended."""
+
+
+class Silent:
+    """Sees nothing."""
+
+    def started(self, step: Step, run_id: UUID, number: int) -> Any:  # noqa: ARG002
+        return None
+
+    def ended(
+        self,
+        token: Any,  # noqa: ARG002
+        step: Step,  # noqa: ARG002
+        outcome: Outcome,  # noqa: ARG002
+        error: BaseException | None,  # noqa: ARG002
+    ) -> None:
+        return None

@@ -1,0 +1,169 @@
+"""The supervisor's loop: wait for a death or the next tick, then see to every duty that is due."""
+
+import logging
+import os
+import select
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+from uuid import UUID
+
+from celery import Celery
+
+from taskplatform.celery.shift import app_bell, private_queue
+from taskplatform.core import registry
+from taskplatform.endpoints import database_url
+from taskplatform.errors import Unavailable
+from taskplatform.executor.slots import SHIFT, SlotTable
+from taskplatform.settings import get_settings
+from taskplatform.storage import workers
+from taskplatform.storage.dispatch import Outlook, outlook, release_due
+from taskplatform.supervisor.children import Children
+from taskplatform.supervisor.leases import Leases
+from taskplatform.supervisor.rescue import Loss, Rescuer, lost_holders
+from taskplatform.supervisor.session import Database
+from taskplatform.supervisor.watch import Watch
+
+logger = logging.getLogger(__name__)
+
+BUSY_TICK = 0.025
+IDLE_TICK = 0.05
+DISPATCH_EVERY = 0.25
+RESCUE_EVERY = 1.0
+REPORT_EVERY = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """The worker that is supervised."""
+
+    parent: int
+    id: UUID
+    name: str
+    pool: str
+    concurrency: int
+    queues: list[str]
+
+
+class Supervisor:
+    """One worker's supervisor; several workers' supervisors work side by side."""
+
+    def __init__(self, about: About, table: SlotTable, app: Celery) -> None:
+        settings = get_settings()
+        self._about = about
+        self._table = table
+        self._bell = app_bell(app)
+        self._database = Database(database_url(), about.name)
+        self._rescuer = Rescuer(about.name, settings.queue, settings.put_off_limit)
+        self._poll = select.poll()
+        self._children = Children(table, self._poll)
+        self._leases = Leases(about.parent, table, self._database)
+        self._watch = Watch(about.parent, table, self._database, self._rescuer)
+        self._next: dict[str, float] = {}
+        self._refused = 0
+
+    def run(self) -> None:
+        """Supervise until the worker and all its children have ended."""
+        try:
+            parent = os.pidfd_open(self._about.parent)
+        except ProcessLookupError:
+            return
+        self._poll.register(parent, select.POLLIN)
+        worker_lives = os.getppid() == self._about.parent
+        while True:
+            busy = any(slot.state == SHIFT for slot in self._table.taken())
+            for fd, _ in self._poll.poll(1000 * (BUSY_TICK if busy else IDLE_TICK)):
+                if fd == parent:
+                    self._poll.unregister(parent)
+                    worker_lives = False
+            self._see_to_everything()
+            if not worker_lives and not self._children.any_left():
+                break
+        self._say_goodbye()
+
+    def _see_to_everything(self) -> None:
+        for slot, note in self._children.buried():
+            cause = self._watch.cause_of_death(slot, note)
+            if slot.holder:
+                self._rescue(Loss(slot.holder, cause, note, certain=True))
+            slot.reset(0)
+        self._children.adopt()
+        self._ring(self._watch.tick())
+        self._leases.tick()
+        self._every("dispatch", DISPATCH_EVERY, self._dispatch)
+        self._every("rescue", RESCUE_EVERY, self._rescue_others)
+        self._every("report", REPORT_EVERY, self._report)
+
+    def _every(self, duty: str, seconds: float, see_to: Callable[[], float | None]) -> None:
+        now = monotonic()
+        if now >= self._next.get(duty, 0.0):
+            sooner = see_to()
+            wait = seconds if sooner is None else max(0.0, min(seconds, sooner))
+            self._next[duty] = now + wait
+
+    def _dispatch(self) -> float | None:
+        about = self._about
+        nothing_due: dict[str, int] = {}
+        released = self._database.ask(release_due, nothing_due)
+        if released:
+            self._ring(released)
+        nothing = Outlook([], None)
+        seen = self._database.ask(
+            lambda connection: outlook(connection, about.queues, registry.names()), nothing
+        )
+        if seen.ready and not released and not self._table.shutting_down:
+            self._open_shift_here()
+        return seen.next_due
+
+    def _open_shift_here(self) -> None:
+        # Ready work that nobody took: its ring was lost, or went to a worker that is busy.
+        idle = self._about.concurrency - sum(
+            1 for slot in self._table.taken() if slot.state == SHIFT
+        )
+        if idle > 0:
+            self._ring({private_queue(self._about.id): 1}, most=1)
+
+    def _rescue_others(self) -> None:
+        if monotonic() < self._database.reap_from:
+            return
+        for loss in self._database.ask(lost_holders, ()):
+            self._rescue(loss)
+
+    def _rescue(self, loss: Loss) -> None:
+        none: set[str] = set()
+        queues = self._database.ask(lambda connection: self._rescuer.rescue(connection, loss), none)
+        self._ring(dict.fromkeys(queues, 1))
+
+    def _report(self) -> None:
+        about = self._about
+        refused = sum(slot.refused for slot in self._table.taken())
+        self._database.ask(
+            lambda connection: workers.report(
+                connection,
+                id=about.id,
+                name=about.name,
+                host=os.uname().nodename,
+                pid=about.parent,
+                pool=about.pool,
+                concurrency=about.concurrency,
+                queues=about.queues,
+                pipelines=registry.names(),
+                refused=max(0, refused - self._refused),
+            ),
+            None,
+        )
+        self._refused = refused
+        self._database.ask(workers.sweep, None)
+
+    def _ring(self, queues: dict[str, int], most: int = 32) -> None:
+        if queues:
+            try:
+                self._bell.ring(queues, most)
+            except Unavailable as error:
+                logger.debug("ring lost: %s", error)
+
+    def _say_goodbye(self) -> None:
+        for holder in self._leases.holders():
+            cause = "interrupted" if self._table.shutting_down else "crashed"
+            self._rescue(Loss(holder, cause, None, certain=True))
+        self._database.ask(lambda connection: workers.gone(connection, self._about.id), None)

@@ -1,0 +1,167 @@
+"""Rescue: give back the work of a holder that is gone, through the fence like everything else."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import monotonic
+
+from taskplatform.core import registry
+from taskplatform.core.failure import Failure
+from taskplatform.core.outcome import TimedOut
+from taskplatform.errors import PipelineNotFound
+from taskplatform.executor import verdict
+from taskplatform.executor.branch import Branch, open_branch
+from taskplatform.executor.costs import Costs
+from taskplatform.executor.slots import Note
+from taskplatform.storage import leases
+from taskplatform.storage.claim import Claimed, held_by
+from taskplatform.storage.connection import Session
+from taskplatform.storage.settle import settle
+from taskplatform.storage.settlement import Attempt, PutBack, Settlement
+
+logger = logging.getLogger(__name__)
+
+# Crashes of a step alone, within 24 hours, after which a person has to look.
+MOST_CRASHES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What is known of a lost holder.
+
+    `cause` is crashed, timed-out or interrupted. `note` is the body that was running; when it
+    is not `certain`, nobody saw what ran and a lone branch is taken to be it.
+    """
+
+    holder: int
+    cause: str
+    note: Note | None
+    certain: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rescuer:
+    """Gives back lost work; `name` is the worker that it is recorded under."""
+
+    name: str
+    default_queue: str
+    put_off_limit: float
+
+    def rescue(self, connection: Session, loss: Loss) -> set[str]:
+        """Give back what the holder held; return the queues that have ready work by it."""
+        held = held_by(connection, loss.holder)
+        settlements = [self._settlement(connection, one, loss, len(held) == 1) for one in held]
+        accepted = settle(connection, settlements, worker=self.name) if settlements else set()
+        leases.forget(connection, loss.holder)
+        if accepted:
+            logger.warning(
+                "gave back %d run(s) of holder %d (%s)", len(accepted), loss.holder, loss.cause
+            )
+        return {
+            one.then.queue
+            for one in settlements
+            if one.work_id in accepted and isinstance(one.then, PutBack) and one.then.delay is None
+        }
+
+    def take_back(self, connection: Session, holder: int, running: Note) -> set[str]:
+        """Give back what a busy child has claimed and not started; return the queues to ring."""
+        rest = [one for one in held_by(connection, holder) if one.work_id != running.work_id]
+        settlements = [self._released(one) for one in rest]
+        accepted = settle(connection, settlements, worker=self.name) if settlements else set()
+        return {one.queue for one in rest if one.work_id in accepted}
+
+    def hand_back(self, connection: Session, holder: int, note: Note) -> set[str]:
+        """Give back the running body's work at the end of a shutdown's grace."""
+        loss = Loss(holder, "interrupted", note, certain=True)
+        held = [one for one in held_by(connection, holder) if one.work_id == note.work_id]
+        settlements = [self._settlement(connection, one, loss, True) for one in held]
+        settle(connection, settlements, worker=self.name)
+        return {one.queue for one in held}
+
+    def _settlement(self, connection: Session, one: Claimed, loss: Loss, lone: bool) -> Settlement:
+        running = (
+            loss.note.work_id == one.work_id and loss.note.epoch == one.epoch
+            if loss.note is not None
+            else not loss.certain and lone and one.started
+        )
+        if not running:
+            return self._released(one, alone=loss.cause == "crashed" and not loss.certain)
+        started_ago = monotonic() - loss.note.started_ns / 1e9 if loss.note is not None else None
+        if loss.cause == "timed-out":
+            return self._timed_out(one, started_ago or 0.0)
+        if loss.cause == "interrupted":
+            attempt = Attempt(one.step, "interrupted", None, started_ago)
+            return self._settled(one, self._ready(one, tried=True), attempt)
+        return self._crashed(connection, one, started_ago, lone)
+
+    def _crashed(
+        self, connection: Session, one: Claimed, started_ago: float | None, lone: bool
+    ) -> Settlement:
+        failure = Failure("Crashed", "the process that executed it died", "")
+        attempt = Attempt(one.step, "crashed", failure.encode(), started_ago, alone=lone)
+        crashes = leases.crashes(connection, one.run_id, one.step) + 1
+        if not lone or crashes < MOST_CRASHES:
+            return self._settled(one, self._ready(one, tried=True, alone=True), attempt)
+        why = f"step {one.step} crashed {crashes} times in 24 hours"
+        then = PutBack(
+            one.step,
+            one.queue,
+            delay=float("inf"),
+            reason="parked",
+            waiting_for=why,
+            failures=one.failures,
+            put_off=one.put_off,
+            tried=True,
+            alone=True,
+        )
+        return self._settled(one, then, attempt)
+
+    def _timed_out(self, one: Claimed, started_ago: float) -> Settlement:
+        branch = self._branch(one)
+        if branch is None:
+            return self._released(one)
+        branch.step_started_at = monotonic() - started_ago
+        failure = Failure(
+            "TimeLimitExceeded",
+            f"the attempt ignored its timeout of {branch.step.timeout:g} s and was killed",
+            "",
+        )
+        disposition = verdict.judge(branch, TimedOut(failure), self.put_off_limit)
+        made = verdict.settlement(
+            branch,
+            disposition,
+            default_queue=self.default_queue,
+            costs=Costs(),
+            room=verdict.Room(),
+            go_on=False,
+        )
+        return verdict.expecting(made, one.step)
+
+    def _branch(self, one: Claimed) -> Branch | None:
+        try:
+            return open_branch(one, registry.get(one.pipeline))
+        except PipelineNotFound:
+            return None
+
+    def _released(self, one: Claimed, *, alone: bool = False) -> Settlement:
+        return self._settled(one, self._ready(one, alone=alone), None)
+
+    def _ready(self, one: Claimed, *, tried: bool = False, alone: bool = False) -> PutBack:
+        return PutBack(
+            one.step,
+            one.queue,
+            failures=one.failures,
+            put_off=one.put_off,
+            tried=tried,
+            alone=alone,
+        )
+
+    def _settled(self, one: Claimed, then: PutBack, attempt: Attempt | None) -> Settlement:
+        return Settlement(
+            one.work_id, one.epoch, one.run_id, then, attempt=attempt, expected=one.step
+        )
+
+
+def lost_holders(connection: Session) -> Sequence[Loss]:
+    """Holders whose lease ran out; what they were doing, nobody saw."""
+    return [Loss(holder, "crashed", None, certain=False) for holder in leases.lost(connection)]

@@ -1,0 +1,135 @@
+"""Watching the bodies that run: long ones, overdue ones, unwanted ones, and those in the way."""
+
+import contextlib
+import logging
+import os
+import signal
+from time import monotonic, monotonic_ns
+
+from taskplatform.executor.slots import Note, Slot, SlotTable
+from taskplatform.storage.running import mark, still_held
+from taskplatform.supervisor.rescue import Rescuer
+from taskplatform.supervisor.session import Database
+
+logger = logging.getLogger(__name__)
+
+# A body that runs longer than this is no short one: it is marked, and what waits behind it freed.
+SHORT = 0.05
+WANTED_EVERY = 0.5
+# An interrupted body may clean up for so long.
+CLEAN_UP = 1.0
+
+Body = tuple[int, int, int]
+_NONE: set[str] = set()
+
+
+class Watch:
+    """What the supervisor does about bodies, tick by tick."""
+
+    def __init__(self, parent: int, table: SlotTable, database: Database, rescuer: Rescuer) -> None:
+        self._parent = parent
+        self._table = table
+        self._database = database
+        self._rescuer = rescuer
+        self._marked: dict[int, Body] = {}
+        self._interrupted: dict[int, tuple[Body, float]] = {}
+        self._killed: dict[int, Body] = {}
+        self._next_wanted = 0.0
+
+    def tick(self) -> dict[str, int]:
+        """Look at every running body; return the queues to ring."""
+        now = monotonic_ns()
+        ring: set[str] = set()
+        notes = [(slot, note) for slot in self._table.taken() if (note := slot.note())]
+        for slot, note in notes:
+            if now - note.started_ns > SHORT * 1e9:
+                ring |= self._last_longer(slot, note)
+            if note.hard_deadline_ns and now > note.hard_deadline_ns:
+                self._kill(slot, note)
+            if self._table.grace_ends_ns and now > self._table.grace_ends_ns:
+                ring |= self._interrupt(slot, note)
+        if notes and monotonic() >= self._next_wanted:
+            self._next_wanted = monotonic() + WANTED_EVERY
+            self._tell_unwanted(notes)
+        return dict.fromkeys(ring, 1)
+
+    def cause_of_death(self, slot: Slot, note: Note | None) -> str:
+        """Why a child died, as far as it was our doing."""
+        killed = self._killed.pop(slot.pid, None)
+        if note is not None and killed == _body(note):
+            return "timed-out"
+        return "interrupted" if self._table.shutting_down else "crashed"
+
+    def _last_longer(self, slot: Slot, note: Note) -> set[str]:
+        if self._marked.get(slot.number) == _body(note):
+            return set()
+        self._marked[slot.number] = _body(note)
+        started_ago = (monotonic_ns() - note.started_ns) / 1e9
+        self._database.ask(
+            lambda connection: mark(
+                connection, work_id=note.work_id, epoch=note.epoch, started_ago=started_ago
+            ),
+            None,
+        )
+        if slot.batch < 2:
+            return set()
+        # Ask first, look again after: the child looks at the request after noting a body.
+        slot.revoke = True
+        if slot.note() != note:
+            return set()
+        holder = slot.holder
+        return self._database.ask(
+            lambda connection: self._rescuer.take_back(connection, holder, note), _NONE
+        )
+
+    def _kill(self, slot: Slot, note: Note) -> None:
+        pid = slot.pid
+        if pid == self._parent or self._killed.get(pid) == _body(note):
+            # A thread cannot be killed: its lease runs out, and its result will be refused.
+            return
+        try:
+            fd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return
+        try:
+            # Through the pidfd it is this very process; through the note, this very body.
+            if slot.pid == pid and slot.note() == note:
+                logger.warning("killing child %d: it is over its hard time limit", pid)
+                self._killed[pid] = _body(note)
+                signal.pidfd_send_signal(fd, signal.SIGKILL)
+        finally:
+            os.close(fd)
+
+    def _interrupt(self, slot: Slot, note: Note) -> set[str]:
+        known = self._interrupted.get(slot.number)
+        if known is None or known[0] != _body(note):
+            self._interrupted[slot.number] = (_body(note), monotonic() + CLEAN_UP)
+            slot.interrupt = True
+            if slot.pid != self._parent:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(slot.pid, signal.SIGALRM)
+            return set()
+        if monotonic() < known[1]:
+            return set()
+        self._interrupted[slot.number] = (_body(note), float("inf"))
+        holder = slot.holder
+        queues = self._database.ask(
+            lambda connection: self._rescuer.hand_back(connection, holder, note), _NONE
+        )
+        if slot.pid != self._parent and slot.note() == note:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(slot.pid, signal.SIGKILL)
+        return queues
+
+    def _tell_unwanted(self, notes: list[tuple[Slot, Note]]) -> None:
+        held = [(note.work_id, note.epoch) for _, note in notes]
+        wanted = self._database.ask(lambda connection: still_held(connection, held), None)
+        if wanted is None:
+            return
+        for slot, note in notes:
+            if note.work_id not in wanted and slot.note() == note:
+                slot.cancelled = True
+
+
+def _body(note: Note) -> Body:
+    return note.work_id, note.epoch, note.started_ns
