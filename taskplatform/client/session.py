@@ -1,26 +1,20 @@
 """Where the client's statements go: the database in force, and what to do when it is away."""
 
-import importlib
-import os
 import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from functools import cache
-from pathlib import Path
 from typing import TypeVar
 
 import psycopg
 from psycopg_pool import PoolTimeout
 
+from taskplatform.endpoints import database_url
 from taskplatform.errors import Unavailable
-from taskplatform.settings import get_settings
 from taskplatform.storage.connection import Session, connect, pool
 
 Answer = TypeVar("Answer")
 
-# The client may not import the room above it.
-_EMBEDDED = "taskplatform.embedded"
 _FIRST_PATIENCE = 0.5
 _PATIENCE = 5.0
 _TRIES = 5
@@ -29,27 +23,13 @@ _LOST = (psycopg.OperationalError, psycopg.InterfaceError)
 _BUSY = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 
 
-def resolve_database_url() -> str:
-    """The database's URL as set, or that of the embedded server, started if need be."""
-    settings = get_settings()
-    if settings.database_url is not None:
-        return settings.database_url.get_secret_value()
-    return _embedded_url(os.getpid(), settings.home)
-
-
-@cache
-def _embedded_url(_pid: int, home: Path) -> str:
-    # Every process reports itself to the servers as a user of theirs, once.
-    return str(importlib.import_module(_EMBEDDED).endpoints(home).database_url)
-
-
 @contextmanager
 def connection() -> Iterator[Session]:
     """A pooled connection of this process, in autocommit mode.
 
     Raises Unavailable.
     """
-    url = resolve_database_url()
+    url = database_url()
     connections = pool(url)
     try:
         one = connections.getconn(timeout=_FIRST_PATIENCE)
@@ -101,7 +81,7 @@ def call(statement: Callable[[Session, bool], Answer]) -> Answer:
 
 def _fresh() -> closing[Session]:
     # What broke one pooled connection probably broke them all.
-    return closing(connect(resolve_database_url(), pinned=False))
+    return closing(connect(database_url(), pinned=False))
 
 
 def _first_line(error: BaseException) -> str:

@@ -15,6 +15,7 @@ from taskplatform.client.pipeline import Pipeline
 from taskplatform.client.ringer import Ringer
 from taskplatform.core import registry
 from taskplatform.core.failure import Failure
+from taskplatform.endpoints import endpoints
 from taskplatform.settings import get_settings
 from taskplatform.storage import leases, workers
 from taskplatform.storage.claim import Claimed, claim_run
@@ -127,17 +128,38 @@ def rung() -> Counter[str]:
 
 
 @pytest.fixture
+def front_door(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Opens the client on a database."""
+
+    def open_on(url: str) -> None:
+        monkeypatch.setenv("TASKPLATFORM_DATABASE_URL", url)
+        forget()
+
+    def forget() -> None:
+        get_settings.cache_clear()
+        endpoints.cache_clear()
+
+    yield open_on
+    close_pools()
+    monkeypatch.undo()
+    forget()
+
+
+@pytest.fixture
 def orders(
-    database_url: str, rung: Counter[str], monkeypatch: pytest.MonkeyPatch
+    database_url: str,
+    rung: Counter[str],
+    front_door: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Pipeline[Order]]:
     """A pipeline, with the front door open on the test's database."""
 
     def ring(queues: Mapping[str, int]) -> None:
         rung.update(queues)
 
-    monkeypatch.setenv("TASKPLATFORM_DATABASE_URL", database_url)
+    monkeypatch.setenv("TASKPLATFORM_BROKER_URL", "redis://127.0.0.1:1/0")
     monkeypatch.setattr(ringer, "RINGER", Ringer(ring))
-    get_settings.cache_clear()
+    front_door(database_url)
     registry.clear()
     pipeline = Pipeline(
         "orders",
@@ -158,9 +180,7 @@ def orders(
         return Price(total=input.amount)
 
     yield pipeline
-    close_pools()
     registry.clear()
-    get_settings.cache_clear()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import os
 import time
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +14,6 @@ from taskplatform.client.pipeline import Pipeline, enqueue_many
 from taskplatform.client.reading import get_run, list_runs
 from taskplatform.client.ringer import Ringer
 from taskplatform.errors import InvalidInput, Unavailable
-from taskplatform.settings import get_settings
 from taskplatform.storage.connection import Session
 from taskplatform.storage.dispatch import release_due
 from taskplatform.testing.clock import advance
@@ -220,11 +220,10 @@ def test_a_forked_child_enqueues_and_rings_by_itself(
 
 
 def test_a_database_that_is_away_is_said_to_be(
-    orders: Orders, monkeypatch: pytest.MonkeyPatch
+    orders: Orders, front_door: Callable[[str], None]
 ) -> None:
     """W11: fast, with the reason."""
-    monkeypatch.setenv("TASKPLATFORM_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
-    get_settings.cache_clear()
+    front_door("postgresql://nobody@127.0.0.1:1/nothing")
     start = time.monotonic()
 
     with pytest.raises(Unavailable, match=r"127\.0\.0\.1.*refused"):
@@ -234,11 +233,10 @@ def test_a_database_that_is_away_is_said_to_be(
 
 
 def test_a_database_without_tables_says_what_to_do(
-    orders: Orders, empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+    orders: Orders, empty_database_url: str, front_door: Callable[[str], None]
 ) -> None:
     """C2."""
-    monkeypatch.setenv("TASKPLATFORM_DATABASE_URL", empty_database_url)
-    get_settings.cache_clear()
+    front_door(empty_database_url)
 
     with pytest.raises(Unavailable, match="taskplatform db upgrade"):
         orders.enqueue({"number": "1"})

@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -12,9 +12,8 @@ import pytest
 
 from taskplatform.client.pipeline import Pipeline, enqueue_many
 from taskplatform.client.reading import list_runs
-from taskplatform.client.session import resolve_database_url
 from taskplatform.core.ids import uuid7
-from taskplatform.settings import get_settings
+from taskplatform.endpoints import database_url as url_in_force
 from taskplatform.storage.connection import Session, close_pools, connect
 from taskplatform.storage.enqueue import enqueue
 from taskplatform.storage.new_run import NewRun
@@ -71,15 +70,14 @@ def hang_up(*ends: socket.socket) -> None:
 
 
 @pytest.fixture
-def proxy(orders: Orders, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+def proxy(orders: Orders, database_url: str, front_door: Callable[[str], None]) -> Iterator[Proxy]:
     """The front door, with a proxy before the database."""
     parts = urlsplit(database_url)
     assert parts.hostname is not None
     proxy = Proxy(parts.hostname, parts.port or 5432)
     userinfo = parts.netloc.rpartition("@")[0]
     url = urlunsplit(parts._replace(netloc=f"{userinfo}@127.0.0.1:{proxy.port}"))
-    monkeypatch.setenv("TASKPLATFORM_DATABASE_URL", url)
-    get_settings.cache_clear()
+    front_door(url)
     yield proxy
     close_pools()
     proxy.close()
@@ -146,7 +144,7 @@ def test_an_answer_without_its_end_is_no_answer(orders: Orders, proxy: Proxy, ea
         input=b"{}",
         key="1",
     )
-    with closing(connect(resolve_database_url())) as connection:
+    with closing(connect(url_in_force())) as connection:
         proxy.eats, proxy.armed = eats, True
         with pytest.raises(psycopg.OperationalError):
             enqueue(connection, [row])
