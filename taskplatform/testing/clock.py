@@ -11,9 +11,11 @@ def advance(delta: Duration, *, connection: Session | None = None, url: str | No
     """Make `delta` pass for the whole database, also for workers in other processes.
 
     All stored moments move into the past, in one transaction: what is due within `delta` is due
-    now, idempotency windows and throttle windows shorten, history looks older. Leases and
-    executing bodies are left alone. For tests only, it rewrites history. Without a connection or
-    a URL, the database in force.
+    now, idempotency and throttle windows shorten, history looks older. Leases and executing
+    bodies are left alone. Without a connection or a URL, in the database in force.
+
+    For tests only: it rewrites history, and after more than a day `list_runs(until=...)` may
+    miss runs, whose ids keep their time.
     """
     seconds = duration.seconds(delta)
     if connection is not None:

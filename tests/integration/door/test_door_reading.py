@@ -66,6 +66,8 @@ def test_runs_are_found_by_date(orders: Orders) -> None:
     made = old.view().created_at
     assert ids(since=made, until=made + timedelta(microseconds=1)) == [old.id]
     assert ids(until=made) == []
+    ever, never = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    assert ids(since=ever, until=never) == [new.id, old.id]
 
 
 def test_pages_follow_each_other(orders: Orders) -> None:
