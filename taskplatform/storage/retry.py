@@ -56,6 +56,12 @@ UPDATE taskplatform.work SET due_at = NULL, failures = 0, put_off = 0
 WHERE run_id = %s AND holder IS NULL AND due_at IS NOT NULL
 """
 
+# The person who retries has looked: crashes from before do not park the run again.
+_FORGIVE = """
+UPDATE taskplatform.step_attempts SET alone = false
+WHERE run_id = %s AND outcome = 'crashed' AND alone
+"""
+
 _QUEUE = """
 UPDATE taskplatform.runs
 SET status = 'queued', reason = NULL, due_at = NULL, waiting_for = NULL, version = version + 1
@@ -85,6 +91,7 @@ def retry(connection: Session, run_id: UUID, plan: Plan, *, again: bool = False)
         if status == "waiting" and reason in ("retry", "parked"):
             with connection.pipeline():
                 connection.execute(_DUE_NOW, (run_id,))
+                connection.execute(_FORGIVE, (run_id,))
                 connection.execute(_QUEUE, (run_id,))
             return Retried(queues[0][0], taken_up=True)
         if status != "failed":

@@ -42,15 +42,18 @@ def write(order: Order, what: str) -> None:
 def step(order: Order, name: str) -> Done:
     """Execute a body: start, what the order says, end."""
     write(order, f"start:{name}")
-    if order.do == f"die:{name}" and not Path(f"{order.ledger}.died").exists():
-        Path(f"{order.ledger}.died").touch()
+    once = Path(f"{order.ledger}.once")
+    if order.do in (f"die:{name}", f"hang:{name}") and not once.exists():
+        once.touch()
+        if order.do.startswith("hang"):
+            time.sleep(60)
         os.kill(os.getpid(), 9)
     if order.do == f"always-die:{name}":
         os.kill(os.getpid(), 9)
     if order.do == f"ignore-limit:{name}":
         _ignore_limit(order.seconds)
-    elif order.do in ("", f"sleep:{name}", f"die:{name}"):
-        time.sleep(order.seconds if order.do else 0)
+    elif order.do == f"sleep:{name}":
+        time.sleep(order.seconds)
     write(order, f"end:{name}")
     return Done(pid=os.getpid())
 

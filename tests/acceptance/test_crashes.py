@@ -40,9 +40,7 @@ def test_a_whole_worker_is_killed_in_a_step(
     """G5, W10: another worker resumes within 20 s; finished steps are not repeated."""
     second_log = tmp_path / "second.log"
     with worker(env, log, "-c", "2", name="first") as doomed:
-        run = pipelines.three.enqueue(
-            {"ledger": ledger.path, "id": "a", "seconds": 3, "do": "sleep:second"}
-        )
+        run = pipelines.three.enqueue({"ledger": ledger.path, "id": "a", "do": "hang:second"})
         wait_for(lambda: ledger.has("start:second"), 20, "the second step started")
         second_log.touch()
         with worker(env, second_log, "-c", "2", name="second"):
