@@ -1,7 +1,5 @@
 """The schema's migrations, run by Alembic from the repository or from the installed package."""
 
-from pathlib import Path
-
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -10,6 +8,7 @@ from sqlalchemy import create_engine, pool
 from sqlalchemy.exc import OperationalError
 
 from taskplatform.errors import Unavailable
+from taskplatform.storage.revision import scripts
 from taskplatform.storage.urls import sqlalchemy_url
 
 SCHEMA = "taskplatform"
@@ -45,16 +44,8 @@ def _config(url: str) -> Config:
     config = Config()
     # Not through the configuration, which would interpolate the % of an encoded password.
     config.attributes["url"] = url
-    config.set_main_option("script_location", str(_scripts()).replace("%", "%%"))
+    config.set_main_option("script_location", str(scripts()).replace("%", "%%"))
     return config
-
-
-def _scripts() -> Path:
-    package = Path(__file__).resolve().parents[1]
-    for place in (package / "alembic", package.parent / "alembic"):
-        if (place / "env.py").is_file():
-            return place
-    raise FileNotFoundError(f"no migrations in {package} or next to it")
 
 
 def _unavailable(error: OperationalError) -> Unavailable:
