@@ -37,7 +37,7 @@ class LazyGroup(click.RichGroup):
         """A command's name and summary; `resolve_command` loads the command itself."""
         if cmd_name not in COMMANDS:
             return None
-        return click.RichCommand(cmd_name, help=COMMANDS[cmd_name][1])
+        return click.RichCommand(name=cmd_name, help=COMMANDS[cmd_name][1])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -84,7 +84,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
 @click.option("--pipelines", metavar="MODULES", help="Modules to import, instead of the setting.")
 @click.option("--home", metavar="FOLDER", help="Folder of the embedded servers.")
 @click.pass_context
-def root(ctx: click.Context, verbose: int, **flags: str | None) -> None:
+def root(ctx: click.RichContext, /, verbose: int, **flags: str | None) -> None:
     """Durable steps, replay and searchable history for Celery, Redis and Postgres.
 
     \b

@@ -4,6 +4,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import create_engine, pool
 from sqlalchemy.exc import OperationalError
 
@@ -17,12 +18,17 @@ SCHEMA = "taskplatform"
 def upgrade(url: str) -> None:
     """Bring the database to the newest schema; safe if several do so at once.
 
-    Raises Unavailable if the database cannot be reached.
+    Raises Unavailable if the database cannot be reached, or is of a newer version.
     """
     try:
         command.upgrade(_config(url), "head")
     except OperationalError as error:
         raise _unavailable(error) from None
+    except CommandError as error:
+        # Such as a revision of the database that this version does not know.
+        raise Unavailable(
+            f"the database cannot be upgraded: {error}; does it belong to a newer version?"
+        ) from None
 
 
 def check(url: str) -> tuple[str | None, str | None]:

@@ -24,12 +24,13 @@ def scripts() -> Path:
 @cache
 def head() -> str:
     """The newest revision there is, read from the migrations' files."""
-    made, followed = set(), set()
+    made: set[str] = set()
+    followed: set[str] = set()
     for script in (scripts() / "versions").glob("*.py"):
         for name, value in _NAMED.findall(script.read_text()):
             (made if name == "revision" else followed).add(value)
     (newest,) = made - followed
-    return str(newest)
+    return newest
 
 
 def current(connection: Session) -> str | None:
