@@ -26,11 +26,11 @@ RELEASE = re.compile(r"^## \[?(?P<version>[^\]\s]+)\]?(?: - (?P<date>\d{4}-\d\d-
 
 
 class LocalSite:
-    """Serve on a free port of 127.0.0.1 while the context is open."""
+    """Serve on 127.0.0.1 while the context is open; port 0 is a free one."""
 
-    def __init__(self, changelog: Path = CHANGELOG) -> None:
+    def __init__(self, changelog: Path = CHANGELOG, port: int = 0) -> None:
         handler = type("Handler", (_Handler,), {"changelog": changelog})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), name="local-site", daemon=True

@@ -5,7 +5,7 @@ Steps hand each other ids: a body may be ten times as big as an output may.
 
 import os
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import psycopg
@@ -106,7 +106,7 @@ def fetch(input: Source) -> Fetched:
         limits=Limits(max_bytes=input.max_bytes),
         allowed=Allowed.parse(os.environ.get("SCRAPE_ALLOW_PRIVATE", "")),
     )
-    with psycopg.connect(database_url(), autocommit=True) as connection:
+    with _connect() as connection:
         create_tables(connection)
         prune_bodies(connection, KEPT_DAYS)
         body_id = keep_body(connection, answer.url, answer.content_type, answer.body)
@@ -125,7 +125,7 @@ def extract(input: Source, fetch: Fetched) -> Extracted:
     from pipelines.scraping.extract import extract as take  # noqa: PLC0415
     from pipelines.scraping.store import keep_extraction, read_body  # noqa: PLC0415
 
-    with psycopg.connect(database_url(), autocommit=True) as connection:
+    with _connect() as connection:
         url, content_type, body = read_body(connection, fetch.body_id)
         extraction = take(body, content_type, url, input.kind)
         keep_extraction(connection, fetch.body_id, extraction)
@@ -143,7 +143,7 @@ def extract(input: Source, fetch: Fetched) -> Extracted:
 def store(input: Source, fetch: Fetched, extract: Extracted, ctx: Context) -> Stored:
     from pipelines.scraping.store import keep_documents  # noqa: PLC0415
 
-    with psycopg.connect(database_url(), autocommit=True) as connection:
+    with _connect() as connection:
         stored = keep_documents(
             connection,
             fetch.body_id,
@@ -153,3 +153,7 @@ def store(input: Source, fetch: Fetched, extract: Extracted, ctx: Context) -> St
             stored_by=ctx.idempotency_key,
         )
     return Stored(new=len(stored.new), known=stored.known, ids=list(stored.new))
+
+
+def _connect() -> psycopg.Connection[Any]:
+    return psycopg.connect(database_url(), autocommit=True, connect_timeout=10)

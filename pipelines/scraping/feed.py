@@ -17,13 +17,15 @@ from taskplatform import Permanent
 
 LONGEST_TEXT = 20_000
 LONGEST_FIELD = 2_000
-DECLARATION = re.compile(r"\s*<\?xml[^>]{0,200}\?>")
+DECLARATION = re.compile(r"<\?xml[^>]{0,200}\?>")
 
 
 def extract_feed(body: bytes, content_type: str, url: str) -> Extraction:
     """Take one document per item. Raises Permanent for what is no feed, or a hostile one."""
     # Decoded here, once: what is looked over must be what is parsed.
-    text = DECLARATION.sub("", decode(body, content_type).lstrip("\ufeff"), count=1)
+    text = decode(body, content_type).lstrip("\ufeff \t\r\n")
+    if declaration := DECLARATION.match(text):
+        text = text[declaration.end() :]
     data, truncated = safe_feed(text.encode("utf-8", "replace"))
     parsed = _parse(data)
     entries = dict.get(parsed, "entries", [])

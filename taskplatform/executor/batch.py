@@ -139,7 +139,7 @@ class Batch:
     def _settle(self, pending: list[tuple[Branch, Settlement, Outcome]]) -> None:
         try:
             accepted = self._child.settle([settlement for _, settlement, _ in pending])
-        except psycopg.errors.DataError as error:
+        except psycopg.Error as error:
             self._settle_apart(pending, error)
             return
         rung: dict[str, int] = {}

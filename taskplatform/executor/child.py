@@ -108,7 +108,7 @@ class Child:
                     queues=queues,
                     pipelines=registry.names(),
                     limit=self.costs.limit(),
-                    costs=self.costs,
+                    costs=self.costs.known,
                     budget=BUDGET,
                 )
             )
@@ -139,7 +139,7 @@ class Child:
         """Commit, for as long as it takes; return the ids of the work that was accepted.
 
         While the database is away the results are held here and offered again: the fence decides
-        whether they still count. Raises psycopg.DataError for what it refuses to store.
+        whether they still count. Raises another psycopg.Error for what it refuses to store.
         """
         accepted: set[int] = set()
         asked_before = False
@@ -152,9 +152,7 @@ class Child:
                     accepted |= settle(self.connection, rest, worker=self.worker_name)
                 self._count_refused(settlements, accepted)
                 return accepted
-            except psycopg.errors.DataError:
-                raise
-            except (psycopg.Error, Unavailable) as error:
+            except (psycopg.OperationalError, psycopg.InterfaceError, Unavailable) as error:
                 asked_before = True
                 logger.warning("commit failed, trying again in %.2g s: %s", pause, _line(error))
                 self._drop_if_broken()

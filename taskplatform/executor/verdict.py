@@ -176,7 +176,7 @@ def _advance(
             key_seconds=branch.declaration.idempotency,
         )
         return _end(branch, default_queue, end, result=result, output=output)
-    cost = costs.get(following.task_name)
+    cost = costs.known.get(following.task_name)
     if (
         go_on
         and same_segment(branch.declaration, branch.step, following, default_queue)

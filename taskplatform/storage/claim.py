@@ -25,7 +25,6 @@ class Claimed:
     pipeline: str
     step: str
     queue: str
-    queue: str
     failures: int
     put_off: float
     key: str | None
@@ -177,12 +176,13 @@ def held_by(connection: Session, holder: int) -> list[Claimed]:
 
 
 def _claimed(row: tuple[Any, ...]) -> Claimed:
-    names = row[11] or ()
-    return Claimed(
+    names, outputs, versions, attempts = row[11:15]
+    steps = names or ()
+    values = (
         *row[:11],
-        dict(zip(names, row[12] or (), strict=True)),
-        dict(zip(names, row[13] or (), strict=True)),
-        orjson.loads(row[14]) if row[14] else {},
-        row[15],
-        row[16],
+        dict(zip(steps, outputs or (), strict=True)),
+        dict(zip(steps, versions or (), strict=True)),
+        orjson.loads(attempts) if attempts else {},
+        *row[15:],
     )
+    return Claimed(*values)

@@ -21,7 +21,7 @@ HELD = "JOIN taskplatform.work w ON w.id = d.work_id AND w.epoch = d.epoch AND w
 RESULTS = f"""
 INSERT INTO taskplatform.step_results AS old
     (run_id, step_name, output, version, attempt, started_at, finished_at, worker, epoch)
-SELECT w.run_id, d.step, d.output, d.version, d.attempt,
+SELECT w.run_id, d.step, coalesce(d.output, 'null'), d.version, d.attempt,
        clock_timestamp() - make_interval(secs => d.started_ago),
        clock_timestamp() - make_interval(secs => d.finished_ago), %(worker)s, d.epoch
 FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, step text, output json,

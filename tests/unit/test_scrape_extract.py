@@ -1,5 +1,6 @@
 """A24: hostile pages and feeds are refused or bounded; real ones are read."""
 
+import contextlib
 import gzip
 import time
 from pathlib import Path
@@ -75,6 +76,9 @@ SLOW_PAGES = {
     "comments": "<!--" * 500_000,
     "meta": "<meta " * 400_000,
     "attributes": "<p " + "a=b " * 500_000,
+    "titles": "<title>" * 200_000,
+    "spaces": " " * 9_000_000,
+    "declarations": "<?xml " * 400_000,
 }
 
 
@@ -83,6 +87,18 @@ def test_pages_made_to_be_slow_are_read_in_bounded_time(markup: str) -> None:
     began = time.monotonic()
     extract(f"<html><body>{markup}".encode(), "text/html", URL)
     assert time.monotonic() - began < 10  # seconds; 3 on a quiet machine
+
+
+@pytest.mark.parametrize(
+    "text", [" " * 9_000_000, "<?xml " * 80_000, "&" * 400_000, "]]>" * 150_000]
+)
+def test_feeds_made_to_be_slow_are_read_or_refused_in_bounded_time(text: str) -> None:
+    """A25."""
+    for body in (text, rss("<item>").decode() + text, f"{HEAD}<item><title>{text}"):
+        began = time.monotonic()
+        with contextlib.suppress(Permanent):
+            extract(body.encode(), "application/rss+xml", URL)
+        assert time.monotonic() - began < 5
 
 
 def test_a_huge_feed_is_cut_after_its_first_items() -> None:
