@@ -18,8 +18,7 @@ def broker(url: str) -> Iterator[Finding]:
     """Reachable, new enough, and evicting nothing."""
     try:
         with Redis.from_url(redis_url(url), socket_timeout=2, socket_connect_timeout=2) as client:
-            # The client's types allow for an asynchronous one.
-            info: Mapping[str, Any] = client.info()  # type: ignore[assignment]
+            info: Mapping[str, Any] = client.info()
     except (SettingsError, ValueError) as error:
         yield bad("broker", str(error), "set TASKPLATFORM_BROKER_URL to a URL of Redis or Valkey")
         return

@@ -8,8 +8,8 @@ from taskplatform.storage.connection import Session
 _FACTS = """
 SELECT current_setting('server_version_num')::integer, current_setting('server_version'),
        current_setting('fsync') = 'on', current_setting('full_page_writes') = 'on',
-       current_setting('synchronous_commit'), current_setting('default_transaction_read_only') = 'on'
-           OR pg_is_in_recovery(),
+       current_setting('synchronous_commit'),
+       current_setting('default_transaction_read_only') = 'on' OR pg_is_in_recovery(),
        clock_timestamp()
 """
 
