@@ -12,6 +12,7 @@ from taskplatform.cli.parsing import Length
 from taskplatform.cli.run_page import page
 from taskplatform.client.run import Run
 from taskplatform.client.view import RunView
+from taskplatform.errors import WaitTimeout
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -44,7 +45,10 @@ def write_runs(views: Sequence[RunView], form: str) -> None:
 
 
 def wait_and_print(run: Run, timeout: float | None, form: str) -> Exit:
-    """Show the run's progress on stderr, then print how it ended."""
+    """Show the run's progress on stderr, then print how it ended.
+
+    Raises WaitTimeout, after printing how it stands.
+    """
     progress = console(stderr=True)
     try:
         if progress.is_terminal:
@@ -53,6 +57,9 @@ def wait_and_print(run: Run, timeout: float | None, form: str) -> Exit:
             view = watching.follow(run, timeout, lambda _: None)
     except KeyboardInterrupt:
         note(f"the run goes on; follow it with `taskplatform runs watch {run.id}`")
+        raise
+    except WaitTimeout:
+        write_run(run.view(), form)
         raise
     write_run(view, form)
     return watching.exit_code(view.status)

@@ -31,14 +31,13 @@ def heading(view: RunView) -> Group:
         (f"{words.mark(view.status)} {view.status}", f"bold {colour}"),
         f"  {view.pipeline}  ",
         (str(view.id), "bold"),
-        overflow="fold",
     )
     lines = [first]
     if view.status == "waiting":
         lines.append(Text(f"  waits {words.why(view.reason, view.waiting_for)}{_until(view)}"))
     elif view.status == "scheduled":
         lines.append(Text(f"  starts{_until(view)}"))
-    lines.append(Text("  " + " · ".join(_facts(view)), style="dim", overflow="fold"))
+    lines.append(Text("  " + " · ".join(_facts(view)), style="dim"))
     return Group(*lines)
 
 
@@ -47,7 +46,7 @@ def steps(view: RunView) -> Table:
     made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     made.add_column("", width=3)
     for name in ("step", "status"):
-        made.add_column(name, overflow="fold")
+        made.add_column(name)
     for name in ("attempts", "took"):
         made.add_column(name, justify="right")
     made.add_column("worker", overflow="fold", style="dim")
@@ -110,14 +109,13 @@ def _error(view: RunView) -> Iterator[RenderableType]:
     assert error is not None
     yield Text.assemble(
         (f"{error.type}: {error.message}", "bold red"),
-        overflow="fold",
     )
     where = f"in step {step.name}, attempt {attempt.number} ({attempt.outcome})"
     when = f", {words.moment(attempt.finished_at)}" if attempt.finished_at else ""
     yield Text(f"  {where}{when}", style="dim")
     shown = (attempt.error.traceback if attempt.error else None) or error.traceback
     if shown:
-        yield Text(indent(shown.rstrip(), "  "), overflow="fold")
+        yield Text(indent(shown.rstrip(), "  "))
 
 
 def _values(view: RunView) -> Table:
@@ -142,9 +140,7 @@ def _hints(view: RunView) -> Iterator[Text]:
     commands = list(_commands(view))
     widest = max(len(command) for command, _ in commands)
     for command, meaning in commands:
-        yield Text.assemble(
-            f"  taskplatform {command.ljust(widest)}", (f"  {meaning}", "dim"), overflow="fold"
-        )
+        yield Text.assemble(f"  taskplatform {command.ljust(widest)}", (f"  {meaning}", "dim"))
 
 
 def _commands(view: RunView) -> Iterator[tuple[str, str]]:
