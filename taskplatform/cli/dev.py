@@ -37,7 +37,7 @@ _COLOURS = {"worker": "cyan", "dev": "bold green"}
 @click.option("--concurrency", type=click.IntRange(1, 1000), help="Pool children of the worker.")
 @click.pass_context
 def dev(ctx: click.RichContext, /, demo: bool, concurrency: int | None) -> int:
-    """Start servers and a worker in one terminal; Ctrl-C stops all.
+    """Start everything in one terminal; Ctrl-C stops all.
 
     \b
     taskplatform dev

@@ -17,7 +17,7 @@ _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failure": ("✗",
 @click.command()
 @output_option
 def doctor(form: str) -> Exit:
-    """Check the installation: settings, pipelines, broker, database, workers.
+    """Check the installation and say what to do.
 
     \b
     taskplatform doctor
