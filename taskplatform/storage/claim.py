@@ -151,7 +151,7 @@ def claim(
         "costs": orjson.dumps(costs).decode(),
         "budget": budget,
     }
-    with connection.pipeline(), connection.transaction():
+    with connection.pipeline():
         connection.execute(_TAKE, values)
         connection.execute(_MARK_RUNNING, values)
         rows = connection.execute(_READ, values)
@@ -162,7 +162,7 @@ def claim(
 def claim_run(connection: Session, *, holder: int, after: int, run_id: UUID) -> list[Claimed]:
     """Take the ready work of one run for `holder`, whatever its queue."""
     values = {"holder": holder, "after": after, "run_id": run_id}
-    with connection.pipeline(), connection.transaction():
+    with connection.pipeline():
         connection.execute(_TAKE_RUN, values)
         connection.execute(_MARK_RUNNING, values)
         rows = connection.execute(_READ, values)
