@@ -61,6 +61,13 @@ FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, status
 WHERE r.id = w.run_id
 """
 
+# As in enqueue, which sorts by code points whatever the collation: a batch of each would wait for
+# the other otherwise.
+LOCK_KEYS = """
+SELECT key FROM taskplatform.keys WHERE run_id = ANY (%s::uuid[])
+ORDER BY pipeline COLLATE "C", key COLLATE "C" FOR NO KEY UPDATE
+"""
+
 END_KEYS = f"""
 UPDATE taskplatform.keys k
 SET expires_at = clock_timestamp() + make_interval(secs => coalesce(d.key_seconds, 0))
