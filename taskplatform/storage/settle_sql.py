@@ -113,7 +113,8 @@ WHERE w.id = d.work_id AND w.epoch = d.epoch AND {IS_HELD}
 PUT_BACK_WORK = f"""
 UPDATE taskplatform.work w
 SET holder = NULL, started_at = NULL, step = d.step, queue = d.queue, failures = d.failures,
-    put_off = d.put_off, tried = w.tried OR d.tried, alone = d.alone,
+    put_off = d.put_off, tried = w.tried OR d.tried,
+    alone = d.alone OR (w.alone AND w.step = d.step AND NOT d.tried),
     due_at = CASE WHEN d.delay < 'infinity'
                   THEN clock_timestamp() + make_interval(secs => d.delay)
                   WHEN d.delay IS NOT NULL THEN 'infinity'::timestamptz END

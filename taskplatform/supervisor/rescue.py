@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 # Crashes of a step alone, within 24 hours, after which a person has to look.
 MOST_CRASHES = 3
+_TAKE_BACK_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +66,19 @@ class Rescuer:
 
     def take_back(self, connection: Session, holder: int, running: Note) -> set[str]:
         """Give back what a busy child has claimed and not started; return the queues to ring."""
-        rest = [one for one in held_by(connection, holder) if one.work_id != running.work_id]
-        settlements = [self._released(one) for one in rest]
-        accepted = settle(connection, settlements, worker=self.name) if settlements else set()
-        return {one.queue for one in rest if one.work_id in accepted}
+        ring: set[str] = set()
+        # What goes on to its next step meanwhile is refused, and asked for again as it stands.
+        for _ in range(_TAKE_BACK_TRIES):
+            held = held_by(connection, holder)
+            if (running.work_id, running.epoch) not in {(one.work_id, one.epoch) for one in held}:
+                # The body has ended: this may be the child's next claim, which it will execute.
+                break
+            rest = [one for one in held if one.work_id != running.work_id]
+            if not rest:
+                break
+            accepted = settle(connection, [self._released(one) for one in rest], worker=self.name)
+            ring |= {one.queue for one in rest if one.work_id in accepted}
+        return ring
 
     def hand_back(self, connection: Session, holder: int, note: Note) -> set[str]:
         """Give back the running body's work at the end of a shutdown's grace."""

@@ -131,7 +131,7 @@ def there(input: Order, here: Done) -> Done:
     return step(input, "there")
 
 
-@shared_task(name="tests.plain")
+@shared_task(name="tests.plain")  # type: ignore[untyped-decorator]
 def plain(ledger: str) -> None:
     """An ordinary Celery task of the user's own."""
     write(Order(ledger=Path(ledger), id="plain"), "start:plain")

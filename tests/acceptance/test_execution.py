@@ -8,7 +8,7 @@ import threading
 from datetime import timedelta
 from pathlib import Path
 
-from kombu import Connection
+from kombu.connection import Connection
 
 from taskplatform import enqueue_many
 from tests.acceptance import ledger as pipelines
@@ -147,7 +147,7 @@ def test_plain_tasks_do_not_wait_for_a_backlog(env: Env, ledger: Ledger, log: Pa
     with worker({**env, "TASKPLATFORM_SHIFT_SECONDS": "60"}, log, "-c", "2"):
         enqueue_many(pipelines.three, backlog)
         wait_for(lambda: len(ledger.lines()) > 10, 20, "the backlog is being executed")
-        with Connection(env["TASKPLATFORM_BROKER_URL"]) as connection:
+        with Connection(env["TASKPLATFORM_BROKER_URL"]) as connection:  # type: ignore[no-untyped-call]
             pipelines.plain.apply_async(
                 [str(ledger.path)], connection=connection, queue="taskplatform"
             )
