@@ -67,14 +67,18 @@ WHERE w.id = ranked.id
   AND (ranked.place = 1 OR (ranked.total <= %(budget)s AND ranked.place <= %(limit)s))
 """
 
+# By run id first and its state only then: asked for both at once, the planner walks the index of
+# all ready work instead.
 _TAKE_RUN = """
-UPDATE taskplatform.work
-SET holder = %(holder)s, epoch = nextval('taskplatform.epochs'), started_at = clock_timestamp()
-WHERE id IN (
-    SELECT id FROM taskplatform.work
-    WHERE run_id = %(run_id)s AND holder IS NULL AND due_at IS NULL
+WITH own AS MATERIALIZED (
+    SELECT id, holder, due_at FROM taskplatform.work
+    WHERE run_id = %(run_id)s
     FOR UPDATE SKIP LOCKED
 )
+UPDATE taskplatform.work AS w
+SET holder = %(holder)s, epoch = nextval('taskplatform.epochs'), started_at = clock_timestamp()
+FROM own
+WHERE w.id = own.id AND own.holder IS NULL AND own.due_at IS NULL
 """
 
 # The run row comes before the work row in the lock order, so this may not wait for it.
