@@ -144,7 +144,12 @@ SELECT id, pipeline, step, queue FROM held
 """
 
 COMMITTED = """
-SELECT s.run_id FROM unnest(%s::uuid[], %s::bigint[], %s::text[]) AS d(run_id, epoch, step)
-JOIN taskplatform.step_results s ON s.run_id = d.run_id AND s.step_name = d.step
-WHERE s.epoch = d.epoch
+SELECT d.work_id FROM json_to_recordset(%s::json)
+    AS d(work_id bigint, run_id uuid, epoch bigint, step text, outcome text)
+WHERE CASE WHEN d.outcome IS NULL
+      THEN EXISTS (SELECT FROM taskplatform.step_results s
+                   WHERE s.run_id = d.run_id AND s.step_name = d.step AND s.epoch = d.epoch)
+      ELSE EXISTS (SELECT FROM taskplatform.step_attempts a
+                   WHERE a.run_id = d.run_id AND a.step_name = d.step AND a.epoch = d.epoch
+                     AND a.outcome = d.outcome) END
 """
