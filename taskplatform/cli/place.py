@@ -5,7 +5,6 @@ from contextlib import suppress
 from importlib import import_module
 
 from taskplatform.core import registry
-from taskplatform.embedded import schema
 from taskplatform.endpoints import Endpoints, endpoints
 from taskplatform.errors import DeclarationError, TaskPlatformError
 from taskplatform.settings import get_settings
@@ -18,10 +17,7 @@ def servers() -> Endpoints:
 
     Raises Unavailable.
     """
-    found = endpoints()
-    if get_settings().database_url is None:
-        schema.ensure(found.database_url)
-    return found
+    return endpoints()
 
 
 def pipelines() -> None:

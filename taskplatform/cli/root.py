@@ -14,6 +14,7 @@ from taskplatform.core.names import near
 # Name, module and summary: the summary is here too, so that --help need not load them all.
 COMMANDS = {
     "dev": ("dev", "Start everything in one terminal; Ctrl-C stops all."),
+    "demo": ("demo", "The main job, a failure, a crash and a scrape, before your eyes."),
     "enqueue": ("enqueue", "Ask for a run of a pipeline."),
     "runs": ("runs", "List, show, watch, retry, replay and cancel runs."),
     "pipelines": ("pipelines", "What pipelines there are, and their steps."),

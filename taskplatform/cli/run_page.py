@@ -24,6 +24,16 @@ def page(view: RunView) -> Group:
     return Group(*parts)
 
 
+class Growing:
+    """The page of a run; times of what still executes grow with every refresh."""
+
+    def __init__(self, view: RunView) -> None:
+        self._view = view
+
+    def __rich__(self) -> RenderableType:
+        return Group(heading(self._view), Text(), steps(self._view))
+
+
 def heading(view: RunView) -> Group:
     """The status, what it waits for, and the facts of a run."""
     colour = words.colour(view.status)

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from taskplatform.cli import words
 from taskplatform.cli.failures import Exit
-from taskplatform.cli.run_page import heading, steps
+from taskplatform.cli.run_page import Growing
 from taskplatform.client.reading import get_run, list_runs
 from taskplatform.client.run import Run
 from taskplatform.client.view import AttemptView, RunSummary, RunView
@@ -54,7 +54,7 @@ def show_until_end(run: Run, timeout: float | None, out: Console) -> RunView:
         return follow(run, timeout, _Lines(out))
     live = Live(console=out, refresh_per_second=8, transient=True, vertical_overflow="visible")
     with live:
-        return follow(run, timeout, lambda view: live.update(_Growing(view)))
+        return follow(run, timeout, lambda view: live.update(Growing(view)))
 
 
 def watch_newest(limit: int, out: Console) -> None:
@@ -96,16 +96,6 @@ def _views(run: Run) -> Iterator[RunView]:
             if view is None or time.monotonic() > answered + _OUTAGE:
                 raise
         yield view
-
-
-class _Growing:
-    """The page of a run; times of what still executes grow with every refresh."""
-
-    def __init__(self, view: RunView) -> None:
-        self._view = view
-
-    def __rich__(self) -> RenderableType:
-        return Group(heading(self._view), Text(), steps(self._view))
 
 
 class _Lines:
