@@ -81,10 +81,10 @@ def _write(connection: Session, settlements: Sequence[Settlement], worker: str) 
     write(sql.MARK_RUNS, [_row(one, mark=True) for one, then in keep if then.mark])
     write(sql.WAIT_RUNS, [_waiting(one, then) for one, then in back])
     write(sql.END_RUNS, [_ended(one, then) for one, then in end])
-    write(
-        sql.END_KEYS,
-        [_row(one, key_seconds=then.key_seconds) for one, then in end if then.owns_key],
-    )
+    keyed = [(one, then) for one, then in end if then.owns_key]
+    if keyed:
+        connection.execute(sql.LOCK_KEYS, ([one.run_id for one, _ in keyed],))
+    write(sql.END_KEYS, [_row(one, key_seconds=then.key_seconds) for one, then in keyed])
     write(
         sql.HANDLER_RUNS,
         [
