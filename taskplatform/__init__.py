@@ -1,20 +1,21 @@
 """taskplatform: durable steps, replay and searchable history for Celery, Redis and Postgres."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
-
-from taskplatform.client.pipeline import Pipeline, enqueue_many
-from taskplatform.client.reading import get_run, list_runs
-from taskplatform.client.run import Run
-from taskplatform.core.context import Context
-from taskplatform.core.event import Event
-from taskplatform.core.handlers import on
-from taskplatform.core.retry import Retry
-from taskplatform.core.throttle import Throttle
-from taskplatform.endpoints import database_url
-from taskplatform.errors import Permanent, RetryAfter, TaskPlatformError, TimeLimitExceeded
 
 if TYPE_CHECKING:
     from celery import Celery
+
+    from taskplatform.client.pipeline import Pipeline, enqueue_many
+    from taskplatform.client.reading import get_run, list_runs
+    from taskplatform.client.run import Run
+    from taskplatform.core.context import Context
+    from taskplatform.core.event import Event
+    from taskplatform.core.handlers import on
+    from taskplatform.core.retry import Retry
+    from taskplatform.core.throttle import Throttle
+    from taskplatform.endpoints import database_url
+    from taskplatform.errors import Permanent, RetryAfter, TaskPlatformError, TimeLimitExceeded
 
     app: Celery
 
@@ -37,11 +38,36 @@ __all__ = [
     "app",
 ]
 
+# Looked up when first asked for: the command line's help needs no database driver, a process
+# that only declares pipelines no Celery.
+_ROOMS = {
+    "Pipeline": "client.pipeline",
+    "enqueue_many": "client.pipeline",
+    "get_run": "client.reading",
+    "list_runs": "client.reading",
+    "Run": "client.run",
+    "Context": "core.context",
+    "Event": "core.event",
+    "on": "core.handlers",
+    "Retry": "core.retry",
+    "Throttle": "core.throttle",
+    "database_url": "endpoints",
+    "Permanent": "errors",
+    "RetryAfter": "errors",
+    "TaskPlatformError": "errors",
+    "TimeLimitExceeded": "errors",
+    "app": "celery.app",
+}
+
 
 def __getattr__(name: str) -> Any:
-    # `celery -A taskplatform` looks here; a process that only declares pipelines needs no Celery.
-    if name == "app":
-        from taskplatform.celery.app import app  # noqa: PLC0415
+    room = _ROOMS.get(name)
+    if room is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(f"taskplatform.{room}"), name)
+    globals()[name] = found
+    return found
 
-        return app
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

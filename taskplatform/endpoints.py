@@ -19,6 +19,7 @@ class Endpoints:
 def endpoints() -> Endpoints:
     """The URLs in force; starts embedded servers, or attaches to them, where none is configured.
 
+    An embedded database is brought to the newest schema.
     Raises Unavailable when that is not possible.
     """
     settings = get_settings()
@@ -29,6 +30,8 @@ def endpoints() -> Endpoints:
     found = import_module("taskplatform.embedded").endpoints(
         settings.home, database=database is None, broker=broker is None
     )
+    if database is None:
+        import_module("taskplatform.embedded.schema").ensure(found.database_url)
     return Endpoints(
         database.get_secret_value() if database else found.database_url,
         broker.get_secret_value() if broker else found.broker_url,

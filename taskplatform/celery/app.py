@@ -25,7 +25,11 @@ def _import_modules(sender: Any, **_: Any) -> None:
         register_steps(app)
 
 
-@app.task(name="taskplatform.shift", ignore_result=True)
+@app.task(
+    name="taskplatform.shift",
+    ignore_result=True,
+    Strategy="taskplatform.celery.strategy:one_per_child",
+)
 def shift() -> None:
     """Claim ready work and execute it until there is none."""
     from taskplatform.celery.shift import work  # noqa: PLC0415 needs the app's queues

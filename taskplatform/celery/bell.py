@@ -98,6 +98,10 @@ class Bell:
         finally:
             self._leave(lingering, member)
 
+    def close(self) -> None:
+        """Close the connection."""
+        self._redis.close()
+
     def _leave(self, lingering: list[str], member: str) -> None:
         try:
             with self._redis.pipeline(transaction=False) as pipe:
@@ -147,3 +151,10 @@ def bell(url: str, prefix: str = "") -> Bell:
         _bells.clear()
         _bells[key] = Bell(url, prefix)
     return _bells[key]
+
+
+def forget() -> None:
+    """Close the bells of this process; the next ring connects anew."""
+    for one in _bells.values():
+        one.close()
+    _bells.clear()

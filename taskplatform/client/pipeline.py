@@ -67,7 +67,9 @@ class Pipeline(Declaration[In]):
         return _store(self, [row])[0]
 
     def _row(self, input: object, options: _Options, request_id: str | None = None) -> NewRun:
-        model, data = self.accept(input)
+        model, data = self.accept(
+            input.encode(errors="replace") if isinstance(input, str) else input
+        )
         first = self.steps[0]
         if options.key is UNSET:
             key = self.key_of(model)

@@ -117,7 +117,9 @@ class Run:
 
         When this returns, no further step starts and no result is taken any more.
         """
-        cancelled = call(lambda connection, again: cancel.cancel(connection, self.id, again=again))
+        cancelled = call(
+            lambda connection, repeated: cancel.cancel(connection, self.id, again=repeated)
+        )
         self.refresh()
         return cancelled
 
@@ -128,9 +130,12 @@ class Run:
 
         Raises KeyTaken, and Conflict if the run is in another state.
         """
-        retried = call(lambda connection, _: retry.retry(connection, self.id, again.plan))
-        if retried.taken_up:
-            ringer.RINGER.ring(retried.queue)
+        retried = call(
+            lambda connection, repeated: retry.retry(
+                connection, self.id, again.plan, again=repeated
+            )
+        )
+        ringer.RINGER.ring(retried.queue)
         return self.refresh()
 
     def replay(self, from_step: str | None = None, input: again.Input | Unset = UNSET) -> "Run":

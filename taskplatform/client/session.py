@@ -1,40 +1,26 @@
 """Where the client's statements go: the database in force, and what to do when it is away."""
 
-import importlib
-import logging
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TypeVar
 
 import psycopg
 from psycopg_pool import PoolTimeout
 
+from taskplatform.endpoints import database_url
 from taskplatform.errors import Unavailable
-from taskplatform.settings import get_settings
 from taskplatform.storage.connection import Session, connect, pool
-
-logger = logging.getLogger("taskplatform.client")
 
 Answer = TypeVar("Answer")
 
-# The client may not import the room above it.
-_EMBEDDED = "taskplatform.embedded"
 _FIRST_PATIENCE = 0.5
 _PATIENCE = 5.0
-_TRIES = 4
+_TRIES = 5
+_LONGEST_PAUSE = 0.8
 _LOST = (psycopg.OperationalError, psycopg.InterfaceError)
 _BUSY = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
-
-
-def resolve_database_url() -> str:
-    """The database's URL as set, or that of the embedded server, started if need be."""
-    settings = get_settings()
-    if settings.database_url is not None:
-        return settings.database_url.get_secret_value()
-    embedded = importlib.import_module(_EMBEDDED)
-    return str(embedded.endpoints(settings.home).database_url)
 
 
 @contextmanager
@@ -43,7 +29,7 @@ def connection() -> Iterator[Session]:
 
     Raises Unavailable.
     """
-    url = resolve_database_url()
+    url = database_url()
     connections = pool(url)
     try:
         one = connections.getconn(timeout=_FIRST_PATIENCE)
@@ -66,12 +52,12 @@ def call(statement: Callable[[Session, bool], Answer]) -> Answer:
     """Execute `statement(connection, again)` until it is answered.
 
     `again` is True once the answer to an earlier try was lost: the statement may have been
-    committed. Raises Unavailable if the database does not come back within a second or two.
+    committed. Raises Unavailable if the database is away, or does not come back within a second.
     """
     again = False
     for left in reversed(range(_TRIES)):
         try:
-            with connection() as session:
+            with _fresh() if again else connection() as session:
                 return statement(session, again)
         except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
             raise Unavailable(
@@ -86,10 +72,16 @@ def call(statement: Callable[[Session, bool], Answer]) -> Answer:
             if not left:
                 raise Unavailable(f"database unavailable: {_first_line(error)}") from error
             again = True
-            # The other connections of the pool were probably lost with this one.
-            pool(resolve_database_url()).check()
-        time.sleep(random.uniform(0.5, 1) * 0.4 / 2**left)
+        except Unavailable:
+            if not (left and again):
+                raise
+        time.sleep(random.uniform(0.5, 1) * _LONGEST_PAUSE / 2**left)
     raise AssertionError
+
+
+def _fresh() -> closing[Session]:
+    # What broke one pooled connection probably broke them all.
+    return closing(connect(database_url(), pinned=False))
 
 
 def _first_line(error: BaseException) -> str:

@@ -55,7 +55,7 @@ def context(child: Child, branch: Branch) -> Context:
         run_id=branch.claimed.run_id,
         step=branch.step.name,
         attempt=branch.number,
-        cancelled=lambda: child.slot.cancelled or child.table.shutting_down,
+        cancelled=lambda: child.slot.cancelled,
     )
 
 

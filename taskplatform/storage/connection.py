@@ -90,18 +90,22 @@ _pools: dict[tuple[int, str], ConnectionPool[Session]] = {}
 def pool(url: str) -> ConnectionPool[Session]:
     """The connection pool of this process for `url`; a forked child gets its own."""
     key = (os.getpid(), url)
-    if key not in _pools:
-        _pools[key] = ConnectionPool(
-            libpq_url(url),
-            kwargs={"autocommit": True, "application_name": "taskplatform client", **_SOCKET},
-            min_size=0,
-            max_size=10,
-            timeout=5,
-            max_idle=60,
-            configure=lambda connection: _configure(connection, pinned=False),
-            open=True,
-        )
-    return _pools[key]
+    if (found := _pools.get(key)) is not None:
+        return found
+    made: ConnectionPool[Session] = ConnectionPool(
+        libpq_url(url),
+        kwargs={"autocommit": True, "application_name": "taskplatform client", **_SOCKET},
+        min_size=0,
+        max_size=10,
+        timeout=5,
+        max_idle=60,
+        configure=lambda connection: _configure(connection, pinned=True),
+        open=False,
+    )
+    # Threads that ask for it at once make several, of which one is opened.
+    kept = _pools.setdefault(key, made)
+    kept.open()
+    return kept
 
 
 def close_pools() -> None:

@@ -33,12 +33,16 @@ WITH released AS (
 SELECT queue, count(*) FROM released GROUP BY queue
 """
 
+# Not EXISTS, which is planned as a join that first collects all the ready work there is.
 _OUTLOOK = """
 SELECT
     ARRAY(SELECT served.queue FROM unnest(%(queues)s::text[]) AS served(queue)
-          WHERE EXISTS (SELECT FROM taskplatform.work
-                        WHERE queue = served.queue AND holder IS NULL AND due_at IS NULL
-                          AND pipeline = ANY (%(pipelines)s::text[]))),
+          CROSS JOIN LATERAL (
+              SELECT FROM taskplatform.work
+              WHERE queue = served.queue AND holder IS NULL AND due_at IS NULL
+                AND pipeline = ANY (%(pipelines)s::text[])
+              LIMIT 1
+          ) AS w),
     (SELECT extract(epoch FROM due_at - clock_timestamp())::double precision
      FROM taskplatform.work WHERE due_at < 'infinity' ORDER BY due_at LIMIT 1)
 """

@@ -28,18 +28,23 @@ class Enqueued:
 
 
 # A request id decides before a key does, and the row's own run (stored by an earlier call whose
-# answer was lost) before the key's present owner.
+# answer was lost) before the key's present owner. Row by row, so that no plan can be a bad one.
 _FIND = """
-SELECT given.id, coalesce(known.id, own.id, owner.id),
-       coalesce(known.status, own.status, owner.status),
-       known.input::text IS DISTINCT FROM given.input AND known.id IS NOT NULL
+SELECT given.id, found.id, found.status, found.other_input
 FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[], %b::text[])
      AS given (id, pipeline, key, request_id, input)
-LEFT JOIN taskplatform.runs known
-       ON known.pipeline = given.pipeline AND known.request_id = given.request_id
-LEFT JOIN taskplatform.runs own ON own.id = given.id
-LEFT JOIN taskplatform.keys k ON k.pipeline = given.pipeline AND k.key = given.key
-LEFT JOIN taskplatform.runs owner ON owner.id = k.run_id
+CROSS JOIN LATERAL (
+    SELECT 1 AS place, id, status, input::text <> given.input AS other_input
+    FROM taskplatform.runs
+    WHERE pipeline = given.pipeline AND request_id = given.request_id
+    UNION ALL
+    SELECT 2, id, status, false FROM taskplatform.runs WHERE id = given.id
+    UNION ALL
+    SELECT 3, id, status, false FROM taskplatform.runs
+    WHERE id = (SELECT run_id FROM taskplatform.keys k
+                WHERE k.pipeline = given.pipeline AND k.key = given.key)
+    ORDER BY place LIMIT 1
+) AS found
 """
 
 
@@ -94,7 +99,7 @@ def _transact(
 
 def _send(
     connection: Session, rows: list[NewRun], again: bool
-) -> tuple[Cursor[Any], Cursor[Any] | None]:
+) -> tuple[list[Cursor[Any]], Cursor[Any] | None]:
     wanted: dict[tuple[str, str], UUID] = {}
     for row in rows:
         if row.owned_key is not None:
@@ -126,10 +131,12 @@ def _send(
 
 
 def _answers(
-    rows: list[NewRun], stored: Cursor[Any], seen: Cursor[Any] | None
+    rows: list[NewRun], stored: list[Cursor[Any]], seen: Cursor[Any] | None
 ) -> dict[UUID, Enqueued]:
     answers = {
-        run: Enqueued(run, "scheduled" if later else "queued", True) for run, later in stored
+        run: Enqueued(run, "scheduled" if later else "queued", True)
+        for cursor in stored
+        for run, later in cursor
     }
     for id, run, status, other_input in seen or ():
         if other_input:
@@ -138,8 +145,7 @@ def _answers(
                 f"request id {request!r} was used for run {run} with another input: "
                 "nothing was enqueued"
             )
-        if run is not None:
-            answers[id] = Enqueued(run, status, run == id)
+        answers[id] = Enqueued(run, status, run == id)
     return answers
 
 

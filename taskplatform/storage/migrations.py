@@ -1,15 +1,15 @@
 """The schema's migrations, run by Alembic from the repository or from the installed package."""
 
-from pathlib import Path
-
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import create_engine, pool
 from sqlalchemy.exc import OperationalError
 
 from taskplatform.errors import Unavailable
+from taskplatform.storage.revision import scripts
 from taskplatform.storage.urls import sqlalchemy_url
 
 SCHEMA = "taskplatform"
@@ -18,12 +18,17 @@ SCHEMA = "taskplatform"
 def upgrade(url: str) -> None:
     """Bring the database to the newest schema; safe if several do so at once.
 
-    Raises Unavailable if the database cannot be reached.
+    Raises Unavailable if the database cannot be reached, or is of a newer version.
     """
     try:
         command.upgrade(_config(url), "head")
     except OperationalError as error:
         raise _unavailable(error) from None
+    except CommandError as error:
+        # Such as a revision of the database that this version does not know.
+        raise Unavailable(
+            f"the database cannot be upgraded: {error}; does it belong to a newer version?"
+        ) from None
 
 
 def check(url: str) -> tuple[str | None, str | None]:
@@ -45,16 +50,8 @@ def _config(url: str) -> Config:
     config = Config()
     # Not through the configuration, which would interpolate the % of an encoded password.
     config.attributes["url"] = url
-    config.set_main_option("script_location", str(_scripts()).replace("%", "%%"))
+    config.set_main_option("script_location", str(scripts()).replace("%", "%%"))
     return config
-
-
-def _scripts() -> Path:
-    package = Path(__file__).resolve().parents[1]
-    for place in (package / "alembic", package.parent / "alembic"):
-        if (place / "env.py").is_file():
-            return place
-    raise FileNotFoundError(f"no migrations in {package} or next to it")
 
 
 def _unavailable(error: OperationalError) -> Unavailable:

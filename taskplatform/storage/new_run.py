@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 from uuid import UUID
 
@@ -41,54 +42,61 @@ class NewRun:
 
 
 # Rows go in by request id, so that two batches with the same ones wait in one direction only;
-# work goes in by run id, which is the order of the call.
+# work goes in by run id, which is the order of the call. Nothing is joined, so that no plan can
+# be a bad one: the key is looked up row by row.
 _INSERT = """
 WITH given AS MATERIALIZED (
     SELECT *, CASE WHEN delay > 0 THEN clock_timestamp() + make_interval(secs => delay)
                    WHEN moment > clock_timestamp() THEN moment END AS due_at
-    FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],
-                %b::text[], %b::text[], %b::int[], %b::double precision[], %b::timestamptz[],
-                %b::text[], %b::boolean[], %b::double precision[], %b::uuid[], %b::text[])
-         AS row (id, pipeline, step, queue, input, key, owned_key,
-                 owner, priority, delay, moment,
-                 request_id, forced, run_timeout, replay_of, replay_from)
+    FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[], %b::text[], %b::int[],
+                %b::double precision[], %b::timestamptz[], %b::text[], %b::boolean[],
+                %b::double precision[], %b::uuid[], %b::text[])
+         AS row (id, input, key, owned_key, owner, priority,
+                 delay, moment, request_id, forced,
+                 run_timeout, replay_of, replay_from)
 ), stored AS (
     INSERT INTO taskplatform.runs (id, pipeline, key, owner, status, due_at, priority, input,
                                    request_id, forced, replay_of, replay_from, deadline)
-    SELECT id, pipeline, key, owner,
-           CASE WHEN due_at IS NULL THEN 'queued' ELSE 'scheduled' END,
+    SELECT id, %b, key, owner, CASE WHEN due_at IS NULL THEN 'queued' ELSE 'scheduled' END,
            due_at, priority, input::json, request_id, forced, replay_of, replay_from,
            coalesce(due_at, clock_timestamp()) + make_interval(secs => run_timeout)
     FROM given
-    WHERE owned_key IS NULL OR EXISTS (
-        SELECT FROM taskplatform.keys k
-        WHERE k.pipeline = given.pipeline AND k.key = given.owned_key AND k.run_id = given.id
-    )
+    WHERE owned_key IS NULL
+       OR id = (SELECT run_id FROM taskplatform.keys k
+                WHERE k.pipeline = %b AND k.key = given.owned_key)
     ORDER BY request_id, id
     ON CONFLICT DO NOTHING
-    RETURNING id, due_at
+    RETURNING id, pipeline, priority, due_at
 )
 INSERT INTO taskplatform.work (run_id, pipeline, step, queue, priority, due_at)
-SELECT stored.id, pipeline, step, queue, priority, stored.due_at
-FROM stored JOIN given ON given.id = stored.id
-ORDER BY stored.id
+SELECT id, pipeline, %b, %b, priority, due_at FROM stored ORDER BY id
 RETURNING run_id, due_at IS NOT NULL
 """
 
 
-def insert(connection: Session, rows: Sequence[NewRun]) -> Cursor[tuple[Any, ...]]:
+def insert(connection: Session, rows: Sequence[NewRun]) -> list[Cursor[tuple[Any, ...]]]:
     """Store the runs that own the key they want, or want none, with their work.
 
     An id or request id that is stored already is left alone. Answers (run id, is it due later?)
-    for those that were stored.
+    for those that were stored; one cursor for each pipeline.
     """
+    return [
+        _insert(connection, pipeline, step, queue, list(group))
+        for (pipeline, step, queue), group in groupby(rows, key=_place)
+    ]
+
+
+def _place(row: NewRun) -> tuple[str, str, str]:
+    return row.pipeline, row.first_step, row.queue
+
+
+def _insert(
+    connection: Session, pipeline: str, step: str, queue: str, rows: Sequence[NewRun]
+) -> Cursor[tuple[Any, ...]]:
     return connection.execute(
         _INSERT,
         (
             [row.id for row in rows],
-            [row.pipeline for row in rows],
-            [row.first_step for row in rows],
-            [row.queue for row in rows],
             [row.input.decode() for row in rows],
             [row.key for row in rows],
             [row.owned_key for row in rows],
@@ -101,5 +109,9 @@ def insert(connection: Session, rows: Sequence[NewRun]) -> Cursor[tuple[Any, ...
             [None if row.run_timeout is None else float(row.run_timeout) for row in rows],
             [row.replay_of for row in rows],
             [row.replay_from for row in rows],
+            pipeline,
+            pipeline,
+            step,
+            queue,
         ),
     )

@@ -56,6 +56,12 @@ UPDATE taskplatform.work SET due_at = NULL, failures = 0, put_off = 0
 WHERE run_id = %s AND holder IS NULL AND due_at IS NOT NULL
 """
 
+# The person who retries has looked: crashes from before do not park the run again.
+_FORGIVE = """
+UPDATE taskplatform.step_attempts SET alone = false
+WHERE run_id = %s AND outcome = 'crashed' AND alone
+"""
+
 _QUEUE = """
 UPDATE taskplatform.runs
 SET status = 'queued', reason = NULL, due_at = NULL, waiting_for = NULL, version = version + 1
@@ -63,10 +69,11 @@ WHERE id = %s
 """
 
 
-def retry(connection: Session, run_id: UUID, plan: Plan) -> Retried:
+def retry(connection: Session, run_id: UUID, plan: Plan, *, again: bool = False) -> Retried:
     """Queue the run again. Of twenty calls at once one takes it up; the others see it queued.
 
-    `plan` is asked, under the lock, where a failed run goes on.
+    `plan` is asked, under the lock, where a failed run goes on. `again` says that the answer to
+    an earlier call was lost: then a running run is one that it queued.
 
     Raises RunNotFound, KeyTaken (another run owns the key now) and Conflict (the run is in a
     state that no retry changes; the message says what to do).
@@ -79,11 +86,12 @@ def retry(connection: Session, run_id: UUID, plan: Plan) -> Retried:
         if row is None:
             raise RunNotFound(f"there is no run {run_id}")
         pipeline, status, reason, due_at, waiting_for, key, priority = row
-        if status == "queued" and queues:
+        if status == "queued" or (again and status == "running"):
             return Retried(queues[0][0], taken_up=False)
         if status == "waiting" and reason in ("retry", "parked"):
             with connection.pipeline():
                 connection.execute(_DUE_NOW, (run_id,))
+                connection.execute(_FORGIVE, (run_id,))
                 connection.execute(_QUEUE, (run_id,))
             return Retried(queues[0][0], taken_up=True)
         if status != "failed":

@@ -25,7 +25,8 @@ def settle(connection: Session, settlements: Sequence[Settlement], *, worker: st
     """
     if any(one.expected is not None for one in settlements):
         return _settle_expected(connection, settlements, worker)
-    with connection.pipeline(), connection.transaction():
+    # Without BEGIN and COMMIT a pipeline is one transaction, with one wait for the server.
+    with connection.pipeline():
         locked = _lock(connection, settlements)
         _write(connection, settlements, worker)
     return {row[0] for row in locked}

@@ -8,15 +8,17 @@ LOCK_RUNS = """
 SELECT id FROM taskplatform.runs WHERE id = ANY (%s::uuid[]) ORDER BY id FOR NO KEY UPDATE
 """
 
-LOCK_WORK = """
+# Not IS NOT NULL: the planner would walk the index of all held work, once for each row given.
+IS_HELD = "coalesce(w.holder, 0) > 0"
+HELD = f"JOIN taskplatform.work w ON w.id = d.work_id AND w.epoch = d.epoch AND {IS_HELD}"
+
+LOCK_WORK = f"""
 SELECT w.id FROM json_to_recordset(%s::json) AS d(work_id bigint, epoch bigint, expected text)
 JOIN taskplatform.work w ON w.id = d.work_id
-WHERE w.epoch = d.epoch AND w.holder IS NOT NULL AND w.step = coalesce(d.expected, w.step)
+WHERE w.epoch = d.epoch AND {IS_HELD} AND w.step = coalesce(d.expected, w.step)
 ORDER BY w.id
 FOR UPDATE OF w
 """
-
-HELD = "JOIN taskplatform.work w ON w.id = d.work_id AND w.epoch = d.epoch AND w.holder IS NOT NULL"
 
 RESULTS = f"""
 INSERT INTO taskplatform.step_results AS old
@@ -100,15 +102,15 @@ FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, delay 
 WHERE r.id = w.run_id
 """
 
-KEEP_WORK = """
+KEEP_WORK = f"""
 UPDATE taskplatform.work w
 SET step = d.step, failures = 0, put_off = 0, alone = false,
     started_at = CASE WHEN d.mark THEN clock_timestamp() END
 FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, step text, mark boolean)
-WHERE w.id = d.work_id AND w.epoch = d.epoch AND w.holder IS NOT NULL
+WHERE w.id = d.work_id AND w.epoch = d.epoch AND {IS_HELD}
 """
 
-PUT_BACK_WORK = """
+PUT_BACK_WORK = f"""
 UPDATE taskplatform.work w
 SET holder = NULL, started_at = NULL, step = d.step, queue = d.queue, failures = d.failures,
     put_off = d.put_off, tried = w.tried OR d.tried,
@@ -119,28 +121,26 @@ SET holder = NULL, started_at = NULL, step = d.step, queue = d.queue, failures =
 FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, step text, queue text,
      delay double precision, failures integer, put_off double precision, tried boolean,
      alone boolean)
-WHERE w.id = d.work_id AND w.epoch = d.epoch AND w.holder IS NOT NULL
+WHERE w.id = d.work_id AND w.epoch = d.epoch AND {IS_HELD}
 """
 
-END_WORK = """
+END_WORK = f"""
 DELETE FROM taskplatform.work w
 USING json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint)
-WHERE w.id = d.work_id AND w.epoch = d.epoch AND w.holder IS NOT NULL
+WHERE w.id = d.work_id AND w.epoch = d.epoch AND {IS_HELD}
 """
 
 HANDLER_RUNS = f"""
-WITH made AS (
-    INSERT INTO taskplatform.runs (id, pipeline, status, input)
-    SELECT d.id, d.pipeline, 'queued', d.input
-    FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, id uuid,
+WITH held AS MATERIALIZED (
+    SELECT d.* FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, id uuid,
          pipeline text, step text, queue text, input json)
     {HELD}
-    RETURNING id
+), made AS (
+    INSERT INTO taskplatform.runs (id, pipeline, status, input)
+    SELECT id, pipeline, 'queued', input FROM held
 )
 INSERT INTO taskplatform.work (run_id, pipeline, step, queue)
-SELECT made.id, d.pipeline, d.step, d.queue
-FROM made JOIN json_to_recordset(%(rows)s::json)
-     AS d(id uuid, pipeline text, step text, queue text) ON d.id = made.id
+SELECT id, pipeline, step, queue FROM held
 """
 
 COMMITTED = """

@@ -1,0 +1,83 @@
+# What contributors do, in words; `make` alone lists them. Needs Python 3.11 or newer and make:
+# everything else goes into .venv, and again only when pyproject.toml or uv.lock has changed.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.synced
+UV := uv>=0.13,<0.14
+# Which Python makes the environment; by default the first that is new enough.
+PYTHON ?= python3
+# How many processes test.
+WORKERS ?= 2
+
+export UV_PROJECT_ENVIRONMENT := $(VENV)
+export UV_PYTHON_DOWNLOADS := never
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.PHONY: help demo dev test check lint layers type bench build clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(STAMP) ## Run the main job, a failure and a resume, before your eyes
+	$(BIN)/taskplatform demo
+
+dev: $(STAMP) ## Start everything in this terminal, with demo runs; Ctrl-C stops all
+	$(BIN)/taskplatform dev --demo
+
+test: $(STAMP) ## Run the tests, against real servers that come with the environment
+	$(BIN)/python -m pytest -n $(WORKERS) --ignore=tests/chaos --ignore=tests/benchmarks tests
+
+check: lint type layers test ## Everything that has to pass
+
+lint: $(STAMP) ## Check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: $(STAMP) ## Check types
+	$(BIN)/mypy
+
+layers: $(STAMP) ## Check that imports go downward only
+	$(BIN)/lint-imports
+
+bench: $(STAMP) ## Measure throughput and latency, next to Celery's own chain
+	$(BIN)/python -m tests.benchmarks
+
+build: $(STAMP) | $(BIN)/uv ## Build sdist and wheel into dist/
+	rm -rf dist
+	$(BIN)/uv build --quiet --out-dir dist
+	@$(BIN)/python -m zipfile -l dist/*.whl > dist/contents
+	@for file in alembic/env.py alembic/versions/*.py; do \
+	    grep -q "^taskplatform/$$file " dist/contents \
+	        || { echo "the wheel lacks taskplatform/$$file" >&2; exit 1; }; \
+	done
+	@rm dist/contents
+	@ls dist
+
+clean: ## Remove the environment, builds and caches; data in .taskplatform stay
+	rm -rf $(VENV) dist .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml uv.lock | $(BIN)/uv
+	$(BIN)/uv sync --frozen --all-extras
+	@touch $@
+
+# An environment that uv made has no pip.
+$(BIN)/uv: | $(BIN)/python
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(UV)'
+
+$(BIN)/python:
+	@for python in $(PYTHON) python3.13 python3.12 python3.11; do \
+	    if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	        echo "$$python -m venv $(VENV)"; \
+	        $$python -m venv --clear $(VENV) && exit 0; \
+	        rm -rf $(VENV); \
+	        echo "$$python cannot make environments; on Debian: apt-get install python3-venv" >&2; \
+	        exit 1; \
+	    fi; \
+	done; \
+	echo "Python 3.11 or newer is needed, and was not found; name it: make PYTHON=/path/to/python3" >&2; \
+	exit 1

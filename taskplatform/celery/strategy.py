@@ -1,0 +1,29 @@
+"""How a worker takes the messages that open shifts: no more than it has children."""
+
+from collections.abc import Callable
+from typing import Any
+
+from celery.utils.log import get_logger
+from celery.worker import state
+from celery.worker.strategy import default
+
+logger = get_logger(__name__)
+
+
+def one_per_child(task: Any, app: Any, consumer: Any, **options: Any) -> Callable[..., Any]:
+    """Drop a message that could open no shift now.
+
+    When every child has a shift, one more would only wait, and fill the window in which the
+    worker looks ahead: the user's own tasks would not even be seen. What it rang for is taken
+    by the shifts that are open, or found by the supervisor of a worker with a free child.
+    """
+    handle = default(task, app, consumer, **options)
+
+    def on_message(message: Any, body: Any, ack: Any, *rest: Any, **more: Any) -> Any:
+        open_or_waiting = sum(1 for request in state.reserved_requests if request.name == task.name)
+        if open_or_waiting >= consumer.pool.num_processes:
+            ack(logger, consumer.connection_errors)
+            return None
+        return handle(message, body, ack, *rest, **more)
+
+    return on_message

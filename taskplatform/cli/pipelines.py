@@ -1,0 +1,132 @@
+"""`taskplatform pipelines`."""
+
+from typing import Any
+
+import rich_click as click
+from rich.text import Text
+
+from taskplatform.cli import place, words
+from taskplatform.cli.output import (
+    output_option,
+    table,
+    write,
+    write_json,
+    write_rows,
+    write_table,
+)
+from taskplatform.core import registry
+from taskplatform.core.names import HANDLER_PREFIX
+from taskplatform.core.pipeline import Declaration
+from taskplatform.core.retry import Retry
+from taskplatform.core.step import Step
+from taskplatform.settings import get_settings
+
+
+@click.group()
+def pipelines() -> None:
+    """What pipelines there are, and their steps.
+
+    \b
+    taskplatform pipelines list
+    taskplatform pipelines show demo
+    """
+
+
+@pipelines.command("list")
+@output_option
+def list_command(form: str) -> None:
+    """List the pipelines that the setting PIPELINES imports.
+
+    \b
+    taskplatform pipelines list -o json
+    """
+    place.pipelines()
+    found = [one for one in registry.all() if not one.name.startswith(HANDLER_PREFIX)]
+    if form != "table":
+        write_rows([_described(one) for one in found], form)
+        return
+    made = table("name", "steps", "queue", "declared at", whole=("name",), right=("steps",))
+    for one in found:
+        made.add_row(one.name, str(len(one.steps)), one.queue or get_settings().queue, one.place)
+    write_table(made)
+
+
+@pipelines.command()
+@click.argument("name", metavar="PIPELINE")
+@output_option
+def show(name: str, form: str) -> None:
+    """Show a pipeline: its input, its steps and their policies.
+
+    \b
+    taskplatform pipelines show demo
+    taskplatform pipelines show demo -o json     (with the input's JSON schema)
+    """
+    place.pipelines()
+    found = registry.get(name)
+    if form != "table":
+        write_json(_described(found), form)
+        return
+    write(Text.assemble((found.name, "bold"), (f"  {found.place}", "dim")))
+    write(Text())
+    _write_fields(found)
+    write(Text())
+    made = table("step", "takes", "retry", "timeout", "queue", "throttle", whole=("step",))
+    for step in found.steps:
+        made.add_row(
+            step.name,
+            ", ".join(step.parameters),
+            _policy(step.retry),
+            words.length(step.timeout),
+            step.queue or get_settings().queue,
+            ", ".join(f"{one.name} {one.limit}/{words.length(one.per)}" for one in step.throttles),
+        )
+    write_table(made)
+
+
+def _write_fields(found: Declaration[Any]) -> None:
+    made = table("input", "type", "default", whole=("input",))
+    for name, field in found.input.model_fields.items():
+        kind = getattr(field.annotation, "__name__", None) or str(field.annotation)
+        plain = isinstance(field.annotation, type)
+        made.add_row(
+            name,
+            Text(kind if plain else str(field.annotation).replace("typing.", "")),
+            Text("required" if field.is_required() else repr(field.get_default())),
+        )
+    write_table(made)
+
+
+def _described(found: Declaration[Any]) -> dict[str, Any]:
+    return {
+        "name": found.name,
+        "declared_at": found.place,
+        "queue": found.queue or get_settings().queue,
+        "timeout": found.timeout,
+        "run_timeout": found.run_timeout,
+        "idempotency": found.idempotency,
+        "input_schema": found.input.model_json_schema(),
+        "steps": [_described_step(step) for step in found.steps],
+    }
+
+
+def _described_step(step: Step) -> dict[str, Any]:
+    return {
+        "name": step.name,
+        "task": step.task_name,
+        "parameters": step.parameters,
+        "queue": step.queue or get_settings().queue,
+        "timeout": step.timeout,
+        "version": step.version,
+        "retry": {"retries": step.retry.retries, "delays": step.retry.delays},
+        "throttles": [
+            {"name": one.name, "limit": one.limit, "per": one.per} for one in step.throttles
+        ],
+    }
+
+
+def _policy(retry: Retry) -> str:
+    if not retry.retries:
+        return "none"
+    if retry.delays is not None:
+        return "after " + ", ".join(words.length(delay) for delay in retry.delays)
+    return f"{retry.retries} times, from {words.length(retry.base)}"

@@ -1,0 +1,1 @@
+"""What `taskplatform demo` shows, scene by scene."""

@@ -1,0 +1,39 @@
+"""Move every stored moment into the past, so that time seems to have passed; for tests."""
+
+from taskplatform.storage.connection import Session
+
+_LOCK_RUNS = "SELECT FROM taskplatform.runs ORDER BY id FOR UPDATE"
+_LOCK_WORK = "SELECT FROM taskplatform.work ORDER BY id FOR UPDATE"
+
+_BACK = "make_interval(secs => %(seconds)s)"
+
+# Infinite moments stay what they are. Leases and the start of running bodies stay too: workers
+# that are alive must not look dead.
+_MOVES = (
+    f"""
+    UPDATE taskplatform.runs
+    SET created_at = created_at - {_BACK}, started_at = started_at - {_BACK},
+        finished_at = finished_at - {_BACK}, due_at = due_at - {_BACK},
+        deadline = deadline - {_BACK}
+    """,
+    f"UPDATE taskplatform.work SET due_at = due_at - {_BACK} WHERE due_at IS NOT NULL",
+    f"UPDATE taskplatform.keys SET expires_at = expires_at - {_BACK} WHERE expires_at IS NOT NULL",
+    f"""
+    UPDATE taskplatform.step_results
+    SET started_at = started_at - {_BACK}, finished_at = finished_at - {_BACK}
+    """,
+    f"""
+    UPDATE taskplatform.step_attempts
+    SET started_at = started_at - {_BACK}, finished_at = finished_at - {_BACK}
+    """,
+    f"UPDATE taskplatform.throttle_slots SET granted_at = granted_at - {_BACK}",
+)
+
+
+def advance(connection: Session, seconds: float) -> None:
+    """Let `seconds` pass for all that is stored, in one transaction."""
+    with connection.transaction():
+        connection.execute(_LOCK_RUNS)
+        connection.execute(_LOCK_WORK)
+        for move in _MOVES:
+            connection.execute(move, {"seconds": float(seconds)})

@@ -1,0 +1,211 @@
+"""The plans of the hot statements: by index, without the backlog, whatever the planner believes.
+
+Never-analysed tables once made a claim scan the backlog: ten times slower, and quadratic. So each
+statement is explained as it is executed, prepared and with its generic plan, on a pinned session.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import closing
+from types import ModuleType
+from typing import Any
+from uuid import UUID
+
+import orjson
+import pytest
+from psycopg import sql
+
+from taskplatform.storage import claim, dispatch, settle_sql
+from taskplatform.storage.connection import Session, connect
+
+BACKLOG = 100_000
+LIMIT = 100
+# More rows than this in any node of a plan: it goes through the backlog.
+MOST_ROWS = 500
+HOLDER = 1
+RUNS = [UUID(int=number) for number in range(1, LIMIT + 1)]
+WORK = list(range(1, LIMIT + 1))
+BY_INDEX = {"Index Scan", "Index Only Scan"}
+
+ROWS: list[dict[str, Any]] = [
+    {
+        "work_id": work,
+        "epoch": 1,
+        "step": "second",
+        "output": {},
+        "version": 1,
+        "attempt": 1,
+        "started_ago": 0.1,
+        "finished_ago": 0.0,
+        "outcome": "failed",
+        "error": None,
+        "number": None,
+        "alone": False,
+        "status": "succeeded",
+        "output_step": "second",
+        "key_seconds": 60.0,
+        "mark": True,
+        "delay": 60.0,
+        "reason": "retry",
+        "waiting_for": None,
+        "id": str(UUID(int=BACKLOG * 2 + work)),
+        "pipeline": "five",
+        "queue": "taskplatform",
+        "failures": 1,
+        "put_off": 0.0,
+        "tried": True,
+        "input": {},
+    }
+    for work in WORK
+]
+NAMED: dict[str, Any] = {
+    "holder": HOLDER,
+    "after": 0,
+    "queues": ["taskplatform", "slow"],
+    "pipelines": ["five", "other"],
+    "limit": LIMIT,
+    "costs": orjson.dumps({"five.first": 0.00001}).decode(),
+    "budget": 0.005,
+    "run_id": RUNS[0],
+    "rows": orjson.dumps(ROWS).decode(),
+    "worker": "tester",
+}
+IN_ORDER: dict[str, list[Any]] = {
+    "LOCK_RUNS": [RUNS],
+    "LOCK_WORK": [orjson.dumps(ROWS).decode()],
+    "COMMITTED": [RUNS, WORK, ["second"] * LIMIT],
+    "_DUE": [200],
+    "_LOCK": [WORK],
+    "_RELEASE": [WORK],
+}
+# Parts of statements.
+FRAGMENTS = {"HELD", "IS_HELD"}
+
+
+def statements() -> Iterator[tuple[str, str]]:
+    """Every statement of the modules on the hot path, also those that will be added."""
+    for module in (claim, settle_sql, dispatch):
+        for name, value in vars(module).items():
+            if isinstance(value, str) and name.strip("_").isupper() and name not in FRAGMENTS:
+                yield f"{_short(module)}.{name}", value
+
+
+def _short(module: ModuleType) -> str:
+    return module.__name__.rpartition(".")[2]
+
+
+STATEMENTS = dict(statements())
+
+
+@pytest.fixture
+def session(database_url: str) -> Iterator[Session]:
+    """A session as the platform's workers have it."""
+    with closing(connect(database_url)) as connection:
+        connection.execute("SET statement_timeout = '60s'")
+        yield connection
+
+
+def plan(session: Session, name: str) -> list[dict[str, Any]]:
+    """The nodes of the statement's generic plan, executed and rolled back."""
+    text, values = STATEMENTS[name], IN_ORDER.get(name.partition(".")[2], [])
+    if not values:
+        order = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", text)))
+        values = [NAMED[one] for one in order]
+        for place, one in enumerate(order, 1):
+            text = text.replace(f"%({one})s", f"${place}")
+    else:
+        for place in range(1, len(values) + 1):
+            text = text.replace("%s", f"${place}", 1)
+    given = sql.SQL(", ").join(map(sql.Literal, values))
+    call = sql.SQL("({})").format(given) if values else sql.SQL("")
+    with session.transaction(force_rollback=True):
+        session.execute(f"PREPARE hot AS {text}".encode())
+        try:
+            row = session.execute(
+                sql.SQL("EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE hot{}").format(call)
+            ).fetchone()
+        finally:
+            session.execute("DEALLOCATE hot")
+    assert row is not None
+    (top,) = orjson.loads(row[0])
+    return list(nodes(top["Plan"]))
+
+
+def nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for below in node.get("Plans", ()):
+        yield from nodes(below)
+
+
+def scans(found: list[dict[str, Any]]) -> list[str]:
+    """Reads of a table other than by index."""
+    return [
+        f"{node['Node Type']} of {node['Relation Name']}"
+        for node in found
+        if "Relation Name" in node and node["Node Type"] not in {*BY_INDEX, "ModifyTable"}
+    ]
+
+
+def floods(found: list[dict[str, Any]]) -> list[str]:
+    """Nodes that had more rows in hand than any batch has."""
+    return [
+        f"{node['Node Type']} of {node.get('Relation Name', 'what is below')}: {rows:g} rows"
+        for node in found
+        if (rows := _rows(node)) > MOST_ROWS
+    ]
+
+
+def _rows(node: dict[str, Any]) -> float:
+    seen = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
+    return float(seen * node["Actual Loops"])
+
+
+def fill(session: Session) -> None:
+    """A backlog of ready work, with a hundred rows of it held, and a thousand that are due."""
+    session.execute(
+        """
+        INSERT INTO taskplatform.runs (id, pipeline, status, input, key)
+        SELECT lpad(to_hex(n), 32, '0')::uuid, 'five', 'queued', '{}', 'key' || n
+        FROM generate_series(1, %s) AS n
+        """,
+        (BACKLOG,),
+    )
+    session.execute(
+        """
+        INSERT INTO taskplatform.work (run_id, pipeline, step, queue, holder, epoch, due_at)
+        SELECT lpad(to_hex(n), 32, '0')::uuid, 'five', 'first', 'taskplatform',
+               CASE WHEN n <= %s THEN %s END, CASE WHEN n <= %s THEN 1 ELSE 0 END,
+               CASE WHEN n %% 100 = 99 AND n > %s THEN clock_timestamp() END
+        FROM generate_series(1, %s) AS n ORDER BY n
+        """,
+        (LIMIT, HOLDER, LIMIT, LIMIT, BACKLOG),
+    )
+    session.execute(
+        "INSERT INTO taskplatform.keys (pipeline, key, run_id)"
+        " SELECT pipeline, key, id FROM taskplatform.runs"
+    )
+
+
+def test_plans_on_empty_tables(session: Session) -> None:
+    """Q9: nothing is known of the tables, and still every statement goes by index."""
+    bad = {name: found for name in STATEMENTS if (found := scans(plan(session, name)))}
+    assert bad == {}
+
+
+def test_plans_with_a_backlog(session: Session) -> None:
+    """Q9: 100,000 rows wait, analysed or not: no statement has more in hand than its batch."""
+    fill(session)
+    for analysed in (False, True):
+        if analysed:
+            session.execute("ANALYZE")
+        found = {name: plan(session, name) for name in STATEMENTS}
+        bad = {name: wrong for name in found if (wrong := scans(found[name]) + floods(found[name]))}
+        assert bad == {}, f"analysed: {analysed}"
+
+
+def test_a_claim_looks_at_no_more_than_its_limit(session: Session) -> None:
+    """Q9: the backlog is read in the order of its index, not sorted, and no further than asked."""
+    fill(session)
+    for node in plan(session, "claim._TAKE"):
+        if node.get("Relation Name") == "work":
+            assert _rows(node) <= LIMIT
