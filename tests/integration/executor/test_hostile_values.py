@@ -12,9 +12,11 @@ from taskplatform.core.pipeline import Declaration
 from taskplatform.core.retry import Retry
 from taskplatform.core.throttle import Throttle
 from taskplatform.errors import Permanent, RetryAfter
+from taskplatform.executor.batch import Batch
 from taskplatform.storage.claim import held_by
 from taskplatform.supervisor.rescue import lost_holders
 from tests.integration.executor.house import Count, House, Number
+from tests.integration.races.stage import wait_until
 
 
 def nested(depth: int) -> list[Any]:
@@ -261,3 +263,38 @@ def test_a_child_that_fails_itself_gives_up_its_lease(house: House, count: Count
         house.rescuer.rescue(house.stage.connection, loss)
     house.work(child)
     assert {house.status(run) for run in runs} == {"succeeded"}
+
+
+def test_a_failure_beside_a_slow_body_is_not_lost(house: House, count: Count) -> None:
+    """G5: the thread that commits meanwhile has nobody to raise to; the batch raises for it."""
+    pipeline = Declaration("p", input=Number)
+    watcher = house.stage.session()
+
+    @pipeline.step
+    def a(input: Number) -> int:
+        if input.n == 1 and count(input.n) == 1:
+            query = "SELECT count(*) FROM taskplatform.step_results"
+            wait_until(lambda: watcher.execute(query).fetchone() == (1,))
+        return input.n
+
+    @pipeline.step(queue="other")
+    def b(input: Number) -> int:
+        return input.n
+
+    def ring(_: object) -> None:
+        raise AssertionError("a defect")
+
+    runs = house.enqueue(pipeline, 2)
+    child = house.child("a", "b")
+    claimed, _ = child.claim(["default"])
+    with pytest.raises(AssertionError, match="a defect"):
+        Batch(child, ring).execute(claimed)
+
+    assert child.slot.holder == 0
+    for loss in lost_holders(house.stage.connection):
+        house.rescuer.rescue(house.stage.connection, loss)
+    while claimed := child.claim(["default", "other"])[0]:
+        child.remember(claimed)
+        Batch(child, house.rung.append).execute(claimed)
+    assert {house.status(run) for run in runs} == {"succeeded"}
+    assert not house.stage.wrong()
