@@ -30,7 +30,6 @@ from taskplatform.storage.settlement import (
     Settlement,
 )
 
-
 # A claim fills the budget, and the next steps may be a little dearer than the first: without some
 # play each wave would put a few runs back, and somebody would have to claim them again.
 PLAY = 2.0
