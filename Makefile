@@ -24,8 +24,8 @@ help: ## List the targets
 demo: $(STAMP) ## Run the main job, a failure and a resume, before your eyes
 	$(BIN)/taskplatform demo
 
-dev: $(STAMP) ## Start everything in this terminal; Ctrl-C stops all
-	$(BIN)/taskplatform dev
+dev: $(STAMP) ## Start everything in this terminal, with demo runs; Ctrl-C stops all
+	$(BIN)/taskplatform dev --demo
 
 test: $(STAMP) ## Run the tests, against real servers that come with the environment
 	$(BIN)/python -m pytest -n $(WORKERS) --ignore=tests/chaos --ignore=tests/benchmarks tests

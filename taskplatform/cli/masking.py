@@ -1,16 +1,11 @@
 """URLs without their secrets, to be shown."""
 
 import re
-from urllib.parse import urlsplit, urlunsplit
 
-_SECRET = re.compile(r"((?:^|&)(?:password|sslpassword)=)[^&]*")
+_USER = re.compile(r"://([^/?#:]*):[^/?#]*@")
+_PARAMETER = re.compile(r"(password=)('[^']*'|[^&\s]*)")
 
 
 def masked(url: str) -> str:
-    """A URL whose password is ***."""
-    parts = urlsplit(url)
-    user, at, host = parts.netloc.rpartition("@")
-    if ":" in user:
-        user = f"{user.partition(':')[0]}:***"
-    query = _SECRET.sub(r"\1***", parts.query)
-    return urlunsplit(parts._replace(netloc=f"{user}{at}{host}", query=query))
+    """A URL, or a list of libpq's parameters, whose password is ***."""
+    return _PARAMETER.sub(r"\1***", _USER.sub(r"://\1:***@", url))

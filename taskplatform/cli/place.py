@@ -2,8 +2,8 @@
 
 import logging
 from contextlib import suppress
+from importlib import import_module
 
-from taskplatform.celery.modules import import_pipelines
 from taskplatform.core import registry
 from taskplatform.endpoints import Endpoints, endpoints
 from taskplatform.errors import DeclarationError, TaskPlatformError
@@ -22,15 +22,17 @@ def servers() -> Endpoints:
 
 def pipelines() -> None:
     """Import the declared pipelines. Raises DeclarationError."""
+    # Loads Celery, which the commands that need no pipelines do without.
+    modules = import_module("taskplatform.celery.modules")
     try:
-        import_pipelines()
+        modules.import_pipelines()
     except TaskPlatformError:
         raise
     except Exception as error:
-        modules = get_settings().pipelines
+        names = get_settings().pipelines
         raise DeclarationError(
-            f"the pipelines in {modules!r} cannot be imported: {type(error).__name__}: {error}; "
-            f"`python -c 'import {modules.replace(',', ', ')}'` shows where"
+            f"the pipelines in {names!r} cannot be imported: {type(error).__name__}: {error}; "
+            f"`python -c 'import {names.replace(',', ', ')}'` shows where"
         ) from error
 
 

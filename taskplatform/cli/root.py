@@ -14,7 +14,7 @@ from taskplatform.core.names import near
 # Name, module and summary: the summary is here too, so that --help need not load them all.
 COMMANDS = {
     "dev": ("dev", "Start everything in one terminal; Ctrl-C stops all."),
-    "demo": ("demo", "The main job, a failure, a crash and a scrape, before your eyes."),
+    "demo": ("demo", "The main job, a failure, a killed worker and a scrape, before your eyes."),
     "enqueue": ("enqueue", "Ask for a run of a pipeline."),
     "runs": ("runs", "List, show, watch, retry, replay and cancel runs."),
     "pipelines": ("pipelines", "What pipelines there are, and their steps."),
@@ -23,8 +23,6 @@ COMMANDS = {
     "doctor": ("doctor", "Check the installation and say what to do."),
     "config": ("config", "Show the settings in force and where each comes from."),
 }
-# Flags of the root that are settings; they go to the environment, for the worker of `dev` too.
-FLAGS = ("database_url", "broker_url", "pipelines", "home")
 
 
 class LazyGroup(click.RichGroup):
@@ -97,6 +95,7 @@ def root(ctx: click.RichContext, /, verbose: int, **flags: str | None) -> None:
     With no URL configured, real PostgreSQL and Valkey servers are started in .taskplatform/.
     """
     given = {name: value for name, value in flags.items() if value is not None}
+    # In the environment they reach the worker of `dev`, too.
     for name, value in given.items():
         os.environ[f"TASKPLATFORM_{name.upper()}"] = value
     ctx.obj = {"verbose": verbose, "flags": frozenset(given)}

@@ -147,7 +147,8 @@ class Child:
             try:
                 with self.lock:
                     if asked_before:
-                        accepted |= self._already_committed(settlements)
+                        # The answer to a COMMIT can be lost: what it ended looks refused now.
+                        accepted |= committed(self.connection, settlements)
                     rest = [one for one in settlements if one.work_id not in accepted]
                     accepted |= settle(self.connection, rest, worker=self.worker_name)
                 self._count_refused(settlements, accepted)
@@ -160,16 +161,6 @@ class Child:
                     return accepted
             time.sleep(pause)
         raise AssertionError("pauses never end")
-
-    def _already_committed(self, settlements: Sequence[Settlement]) -> set[int]:
-        # The answer to a COMMIT can be lost: what was ended by it looks like refused now.
-        asked = {
-            (one.run_id, one.epoch, one.result.step): one.work_id
-            for one in settlements
-            if one.result
-        }
-        stored = committed(self.connection, list(asked))
-        return {work for (run, _, _), work in asked.items() if run in stored}
 
     def _give_up(self) -> bool:
         grace = self.table.grace_ends_ns

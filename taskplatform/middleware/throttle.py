@@ -1,8 +1,10 @@
 """Throttle: a step starts only with a grant of each of its limits, taken just before the body."""
 
+from dataclasses import dataclass
 from time import monotonic
 
-from taskplatform.core.outcome import Outcome, Withheld
+from taskplatform.core.failure import Failure
+from taskplatform.core.outcome import Failed, Outcome, Withheld
 from taskplatform.middleware.chain import Proceed, StepAttempt
 from taskplatform.storage.connection import Session
 from taskplatform.storage.throttles import VALID_SHARE, grant
@@ -13,6 +15,18 @@ class _Refused(Exception):
         self.withheld = withheld
 
 
+@dataclass(frozen=True, order=True, slots=True)
+class _Wanted:
+    name: str
+    scope: str
+    limit: int
+    window: float
+
+    @property
+    def shown(self) -> str:
+        return f"{self.name}[{self.scope}]" if self.scope else self.name
+
+
 def throttle(attempt: StepAttempt, proceed: Proceed) -> Outcome:
     """Let the body start if every throttle of the step grants it; otherwise say when to ask again.
 
@@ -21,24 +35,37 @@ def throttle(attempt: StepAttempt, proceed: Proceed) -> Outcome:
     """
     if not attempt.step.throttles:
         return proceed()
-    shortest = min(one.per for one in attempt.step.throttles)
+    try:
+        wanted = _wanted(attempt)
+    except Exception as error:
+        return Failed(Failure.of(error))
+    shortest = min(one.window for one in wanted)
     for _ in range(3):
         asked = monotonic()
         try:
             with attempt.transaction() as connection:
-                _grant_all(connection, attempt)
+                _grant_all(connection, wanted)
         except _Refused as refused:
             return refused.withheld
         if monotonic() - asked < shortest * VALID_SHARE:
             return proceed()
-    name = attempt.step.throttles[0].name
-    return Withheld("throttle", shortest * VALID_SHARE, f"throttle {name}: grants came too late")
+    why = f"throttle {wanted[0].shown}: grants came too late"
+    return Withheld("throttle", shortest * VALID_SHARE, why)
 
 
-def _grant_all(connection: Session, attempt: StepAttempt) -> None:
-    for one in attempt.step.throttles:
-        scope = one.scope(attempt.input)
-        given = grant(connection, name=one.name, scope=scope, limit=one.limit, window=one.per)
+def _wanted(attempt: StepAttempt) -> list[_Wanted]:
+    # The users' key functions are called before the transaction begins. In one order, whatever
+    # that of the declaration: making the first slots of a limit waits for others who make them.
+    return sorted(
+        _Wanted(one.name, one.scope(attempt.input), one.limit, one.per)
+        for one in attempt.step.throttles
+    )
+
+
+def _grant_all(connection: Session, wanted: list[_Wanted]) -> None:
+    for one in wanted:
+        given = grant(
+            connection, name=one.name, scope=one.scope, limit=one.limit, window=one.window
+        )
         if given.slot is None:
-            shown = f"{one.name}[{scope}]" if scope else one.name
-            raise _Refused(Withheld("throttle", given.seconds, f"throttle {shown}"))
+            raise _Refused(Withheld("throttle", given.seconds, f"throttle {one.shown}"))

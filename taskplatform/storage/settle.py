@@ -8,7 +8,6 @@ work row on the epoch: a late writer matches nothing and is refused.
 import math
 from collections.abc import Sequence
 from typing import Any
-from uuid import UUID
 
 import orjson
 
@@ -44,13 +43,18 @@ def _settle_expected(
     return accepted
 
 
-def committed(connection: Session, results: Sequence[tuple[UUID, int, str]]) -> set[UUID]:
-    """Tell which (run, epoch, step) are stored: the answer to a COMMIT whose answer was lost."""
-    if not results:
+def committed(connection: Session, settlements: Sequence[Settlement]) -> set[int]:
+    """Tell whose attempts are stored: the answer to a COMMIT whose answer was lost."""
+    made = []
+    for one in settlements:
+        if one.result:
+            made.append(_row(one, run_id=one.run_id, step=one.result.step, outcome=None))
+        elif one.attempt:
+            attempt = one.attempt
+            made.append(_row(one, run_id=one.run_id, step=attempt.step, outcome=attempt.outcome))
+    if not made:
         return set()
-    runs, epochs, steps = zip(*results, strict=True)
-    rows = connection.execute(sql.COMMITTED, (list(runs), list(epochs), list(steps)))
-    return {row[0] for row in rows}
+    return {row[0] for row in connection.execute(sql.COMMITTED, (_json(made),))}
 
 
 def _lock(connection: Session, settlements: Sequence[Settlement]) -> Any:
@@ -81,10 +85,10 @@ def _write(connection: Session, settlements: Sequence[Settlement], worker: str) 
     write(sql.MARK_RUNS, [_row(one, mark=True) for one, then in keep if then.mark])
     write(sql.WAIT_RUNS, [_waiting(one, then) for one, then in back])
     write(sql.END_RUNS, [_ended(one, then) for one, then in end])
-    write(
-        sql.END_KEYS,
-        [_row(one, key_seconds=then.key_seconds) for one, then in end if then.owns_key],
-    )
+    keyed = [(one, then) for one, then in end if then.owns_key]
+    if keyed:
+        connection.execute(sql.LOCK_KEYS, ([one.run_id for one, _ in keyed],))
+    write(sql.END_KEYS, [_row(one, key_seconds=then.key_seconds) for one, then in keyed])
     write(
         sql.HANDLER_RUNS,
         [

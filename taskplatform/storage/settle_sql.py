@@ -63,20 +63,20 @@ FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, status
 WHERE r.id = w.run_id
 """
 
-# In the order in which enqueue takes them: by code point.
+# As in enqueue, which sorts by code points whatever the collation: a batch of each would wait for
+# the other otherwise.
+LOCK_KEYS = """
+SELECT key FROM taskplatform.keys WHERE run_id = ANY (%s::uuid[])
+ORDER BY pipeline COLLATE "C", key COLLATE "C" FOR NO KEY UPDATE
+"""
+
 END_KEYS = f"""
-WITH ended AS MATERIALIZED (
-    SELECT k.pipeline, k.key, d.key_seconds
-    FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint,
-         key_seconds double precision)
-    {HELD}
-    JOIN taskplatform.keys k ON k.run_id = w.run_id
-    ORDER BY k.pipeline COLLATE "C", k.key COLLATE "C"
-    FOR UPDATE OF k
-)
 UPDATE taskplatform.keys k
-SET expires_at = clock_timestamp() + make_interval(secs => coalesce(ended.key_seconds, 0))
-FROM ended WHERE k.pipeline = ended.pipeline AND k.key = ended.key
+SET expires_at = clock_timestamp() + make_interval(secs => coalesce(d.key_seconds, 0))
+FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint,
+     key_seconds double precision)
+{HELD}
+WHERE k.run_id = w.run_id
 """
 
 MARK_RUNS = f"""
@@ -144,7 +144,12 @@ SELECT id, pipeline, step, queue FROM held
 """
 
 COMMITTED = """
-SELECT s.run_id FROM unnest(%s::uuid[], %s::bigint[], %s::text[]) AS d(run_id, epoch, step)
-JOIN taskplatform.step_results s ON s.run_id = d.run_id AND s.step_name = d.step
-WHERE s.epoch = d.epoch
+SELECT d.work_id FROM json_to_recordset(%s::json)
+    AS d(work_id bigint, run_id uuid, epoch bigint, step text, outcome text)
+WHERE CASE WHEN d.outcome IS NULL
+      THEN EXISTS (SELECT FROM taskplatform.step_results s
+                   WHERE s.run_id = d.run_id AND s.step_name = d.step AND s.epoch = d.epoch)
+      ELSE EXISTS (SELECT FROM taskplatform.step_attempts a
+                   WHERE a.run_id = d.run_id AND a.step_name = d.step AND a.epoch = d.epoch
+                     AND a.outcome = d.outcome) END
 """

@@ -30,10 +30,13 @@ WHERE (name, scope, slot) IN (
 RETURNING slot
 """
 
-# Whoever finds no free slot waits behind those that wait already, one slot each.
+# A slot that was never granted is in somebody's hands now; before PostgreSQL 17 one cannot
+# subtract from its -infinity.
 _NEXT = """
 SELECT count(*),
-       extract(epoch FROM min(granted_at) - clock_timestamp())::double precision + %(window)s
+       CASE WHEN min(granted_at) > '-infinity' THEN
+           extract(epoch FROM min(granted_at) - clock_timestamp())::double precision + %(window)s
+       END
 FROM taskplatform.throttle_slots
 WHERE name = %(name)s AND scope = %(scope)s AND slot <= %(limit)s
 """

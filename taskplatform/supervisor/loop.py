@@ -103,15 +103,15 @@ class Supervisor:
 
     def _dispatch(self) -> float | None:
         about = self._about
-        nothing_due: dict[str, int] = {}
-        released = self._database.ask(release_due, nothing_due)
-        if released:
-            self._ring(released)
-        nothing = Outlook([], None)
         seen = self._database.ask(
-            lambda connection: outlook(connection, about.queues, registry.names()), nothing
+            lambda connection: outlook(connection, about.queues, registry.names()),
+            Outlook([], None),
         )
-        if seen.ready and not released and not self._table.shutting_down:
+        if seen.next_due is not None and seen.next_due <= 0:
+            nothing_due: dict[str, int] = {}
+            self._ring(self._database.ask(release_due, nothing_due))
+            return DISPATCH_EVERY if self._table.shutting_down else 0.0
+        if seen.ready and not self._table.shutting_down:
             self._open_shift_here()
         return seen.next_due
 

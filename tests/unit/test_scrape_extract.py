@@ -247,7 +247,9 @@ def test_encodings_not_asked_for_are_refused(encoding: str) -> None:
         read_body([b"x"], encoding, 10)
 
 
-@pytest.mark.parametrize("body", [b"no gzip", gzip.compress(b"x" * 1000)[:-5]])
+@pytest.mark.parametrize(
+    "body", [b"no gzip", gzip.compress(b"x" * 1000)[:-5]], ids=["no gzip", "cut short"]
+)
 def test_a_damaged_gzip_body_may_be_tried_again(body: bytes) -> None:
     with pytest.raises(ValueError, match="gzip"):
         read_body([body], "gzip", 10_000)
