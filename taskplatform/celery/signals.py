@@ -9,6 +9,7 @@ from uuid import UUID
 
 from celery import current_app, signals
 from celery._state import _task_stack
+from celery.app.task import Context
 
 from taskplatform.core.outcome import Failed, Outcome, PutOff, Succeeded, TimedOut
 from taskplatform.core.step import Step
@@ -22,21 +23,26 @@ class CelerySignals:
         task = current_app.tasks.get(step.task_name)
         if task is None:
             return None
-        task_id = f"{run_id}:{step.name}:{number}"
-        task.push_request(
+        run = str(run_id)
+        task_id, kwargs = f"{run}:{step.name}:{number}", {"run_id": run}
+        # As Task.push_request would, but that looks for custom headers among what it is given,
+        # which cost more than all else that is done around a step.
+        request = Context.__new__(Context)
+        request.__dict__.update(
             id=task_id,
-            root_id=str(run_id),
+            root_id=run,
             task=step.task_name,
             args=(),
-            kwargs={"run_id": str(run_id)},
+            kwargs=kwargs,
             retries=number - 1,
             is_eager=False,
             called_directly=False,
         )
+        task.request_stack.push(request)
         _task_stack.push(task)
         if signals.task_prerun.receivers:
             signals.task_prerun.send(
-                sender=task, task_id=task_id, task=task, args=(), kwargs={"run_id": str(run_id)}
+                sender=task, task_id=task_id, task=task, args=(), kwargs=kwargs
             )
         return task
 
@@ -57,7 +63,6 @@ class CelerySignals:
             token.pop_request()
 
     def _announce(self, task: Any, outcome: Outcome, error: BaseException | None) -> None:
-        request = task.request
         match outcome:
             case Succeeded(output):
                 state = "SUCCESS"
@@ -66,6 +71,7 @@ class CelerySignals:
             case Failed() | TimedOut():
                 state = "FAILURE"
                 if signals.task_failure.receivers:
+                    request = task.request
                     signals.task_failure.send(
                         sender=task,
                         task_id=request.id,
@@ -78,10 +84,13 @@ class CelerySignals:
             case PutOff():
                 state = "RETRY"
                 if signals.task_retry.receivers:
-                    signals.task_retry.send(sender=task, request=request, reason=error, einfo=None)
+                    signals.task_retry.send(
+                        sender=task, request=task.request, reason=error, einfo=None
+                    )
             case _:
                 state = "RETRY"
         if signals.task_postrun.receivers:
+            request = task.request
             signals.task_postrun.send(
                 sender=task,
                 task_id=request.id,

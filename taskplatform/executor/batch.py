@@ -8,6 +8,7 @@ work, so at most the bodies that ended within that time are uncommitted when a c
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from time import monotonic
 
 import psycopg
@@ -56,16 +57,14 @@ class Batch:
     def _execute(self, claimed: Sequence[Claimed]) -> None:
         self._child.slot.revoke = False
         wave = self._open(claimed)
-        while wave:
-            self._child.slot.batch = len(wave)
-            self._room = verdict.Room()
-            self._going_on = []
-            if len(wave) == 1:
+        # The first outcome of a lone branch is committed at once: nobody has to be impatient.
+        with _Impatience(self) if len(wave) > 1 else nullcontext():
+            while wave:
+                self._child.slot.batch = len(wave)
+                self._room = verdict.Room()
+                self._going_on = []
                 self._walk(wave)
-            else:
-                with _Impatience(self):
-                    self._walk(wave)
-            wave = self._going_on
+                wave = self._going_on
         self._child.slot.batch = 0
 
     def _open(self, claimed: Sequence[Claimed]) -> list[Branch]:

@@ -7,22 +7,37 @@ MOST = 200
 # What the platform itself spends on a step of a batch.
 _OVERHEAD = 0.00004
 _WEIGHT = 0.2
+# So many times slower than expected is odd.
+_ODD = 4.0
 
 
 class Costs:
-    """Expected seconds by `pipeline.step`: a moving average that believes a slow one at once."""
+    """Expected seconds by `pipeline.step`: a moving average, unmoved by a single odd one.
+
+    An odd one may only have lost its core to another process. If its step has become slow, the
+    next one is odd, too, and believed at once; what is held meanwhile, the supervisor gives back.
+    """
 
     def __init__(self) -> None:
         self.known: dict[str, float] = {}
+        self._odd: set[str] = set()
 
     def observe(self, task_name: str, seconds: float) -> None:
         """Take one execution into account."""
         seconds += _OVERHEAD
         known = self.known.get(task_name)
-        if known is None or seconds > 4 * BUDGET:
+        if known is None:
             self.known[task_name] = seconds
+            return
+        if seconds <= _ODD * known:
+            self._odd.discard(task_name)
+        elif task_name in self._odd:
+            self.known[task_name] = seconds
+            return
         else:
-            self.known[task_name] = known + _WEIGHT * (seconds - known)
+            self._odd.add(task_name)
+            seconds = _ODD * known
+        self.known[task_name] = known + _WEIGHT * (seconds - known)
 
     def limit(self) -> int:
         """How many rows a claim should look at."""

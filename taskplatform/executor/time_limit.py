@@ -32,7 +32,7 @@ class TimeLimit:
 
     def disarm(self) -> None:
         """The body has ended: nothing may be raised from here on."""
-        if self.available:
+        if self._armed:
             self._armed = False
             signal.setitimer(signal.ITIMER_REAL, 0)
 

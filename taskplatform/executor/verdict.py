@@ -30,6 +30,10 @@ from taskplatform.storage.settlement import (
     Settlement,
 )
 
+# A claim fills the budget, and the next steps may be a little dearer than the first: without some
+# play each wave would put a few runs back, and somebody would have to claim them again.
+PLAY = 2.0
+
 
 @dataclass(slots=True)
 class Room:
@@ -41,7 +45,7 @@ class Room:
     def admit(self, cost: float | None) -> bool:
         """Take another one in, if it fits or is the first."""
         cost = float("inf") if cost is None else cost
-        if self.kept and self.seconds + cost > BUDGET:
+        if self.kept and self.seconds + cost > PLAY * BUDGET:
             return False
         self.kept += 1
         self.seconds += cost
