@@ -90,6 +90,8 @@ class Bell:
         ends = monotonic() + seconds
         try:
             self._linger(keys=lingering, args=[member, seconds + SLICE])
+            # What was enqueued a moment ago rang when nobody was listening yet.
+            yield False
             while (left := ends - monotonic()) > 0:
                 rung = self._redis.blpop(bells, timeout=max(0.01, min(SLICE, left)))
                 yield rung is not None

@@ -115,13 +115,16 @@ class Shift:
         if seconds <= 0 or child.table.messages_wait:
             return False
         member = f"{child.worker}:{child.slot.number}"
-        look = monotonic() + LOOK
+        look = 0.0
         with closing(self._bell.listen(self._queues, seconds, member)) as listening:
             for rung in listening:
                 if rung:
                     return True
                 if child.must_end() or child.table.messages_wait:
                     return False
-                if monotonic() > look and child.ready(self._queues):
-                    return True
-        return False
+                if monotonic() > look:
+                    if child.ready(self._queues):
+                        return True
+                    look = monotonic() + LOOK
+        # A ring that came between the last wait and the end of listening went to nobody.
+        return child.ready(self._queues)

@@ -143,13 +143,19 @@ INSERT INTO taskplatform.work (run_id, pipeline, step, queue)
 SELECT id, pipeline, step, queue FROM held
 """
 
+# Not EXISTS, which is planned as a hash of the whole table.
 COMMITTED = """
 SELECT d.work_id FROM json_to_recordset(%s::json)
     AS d(work_id bigint, run_id uuid, epoch bigint, step text, outcome text)
-WHERE CASE WHEN d.outcome IS NULL
-      THEN EXISTS (SELECT FROM taskplatform.step_results s
-                   WHERE s.run_id = d.run_id AND s.step_name = d.step AND s.epoch = d.epoch)
-      ELSE EXISTS (SELECT FROM taskplatform.step_attempts a
-                   WHERE a.run_id = d.run_id AND a.step_name = d.step AND a.epoch = d.epoch
-                     AND a.outcome = d.outcome) END
+CROSS JOIN LATERAL (
+    (SELECT FROM taskplatform.step_results s
+     WHERE s.run_id = d.run_id AND s.step_name = d.step AND s.epoch = d.epoch
+       AND d.outcome IS NULL
+     LIMIT 1)
+    UNION ALL
+    (SELECT FROM taskplatform.step_attempts a
+     WHERE a.run_id = d.run_id AND a.step_name = d.step AND a.epoch = d.epoch
+       AND a.outcome = d.outcome
+     LIMIT 1)
+) AS stored
 """

@@ -72,8 +72,9 @@ NAMED: dict[str, Any] = {
 }
 IN_ORDER: dict[str, list[Any]] = {
     "LOCK_RUNS": [RUNS],
+    "LOCK_KEYS": [RUNS],
     "LOCK_WORK": [orjson.dumps(ROWS).decode()],
-    "COMMITTED": [RUNS, WORK, ["second"] * LIMIT],
+    "COMMITTED": [orjson.dumps(ROWS).decode()],
     "_DUE": [200],
     "_LOCK": [WORK],
     "_RELEASE": [WORK],
@@ -108,6 +109,7 @@ def session(database_url: str) -> Iterator[Session]:
 def plan(session: Session, name: str) -> list[dict[str, Any]]:
     """The nodes of the statement's generic plan, executed and rolled back."""
     text, values = STATEMENTS[name], IN_ORDER.get(name.partition(".")[2], [])
+    assert values or "%s" not in text, f"IN_ORDER needs values for the new statement {name}"
     if not values:
         order = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", text)))
         values = [NAMED[one] for one in order]
@@ -118,14 +120,13 @@ def plan(session: Session, name: str) -> list[dict[str, Any]]:
             text = text.replace("%s", f"${place}", 1)
     given = sql.SQL(", ").join(map(sql.Literal, values))
     call = sql.SQL("({})").format(given) if values else sql.SQL("")
-    with session.transaction(force_rollback=True):
-        session.execute(f"PREPARE hot AS {text}".encode())
-        try:
-            row = session.execute(
-                sql.SQL("EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE hot{}").format(call)
-            ).fetchone()
-        finally:
-            session.execute("DEALLOCATE hot")
+    session.execute(f"PREPARE hot AS {text}".encode())
+    try:
+        with session.transaction(force_rollback=True):
+            explain = sql.SQL("EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE hot{}").format(call)
+            row = session.execute(explain).fetchone()
+    finally:
+        session.execute("DEALLOCATE hot")
     assert row is not None
     (top,) = orjson.loads(row[0])
     return list(nodes(top["Plan"]))
