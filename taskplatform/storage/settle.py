@@ -53,7 +53,7 @@ def committed(connection: Session, settlements: Sequence[Settlement]) -> set[int
             made.append(_row(one, run_id=one.run_id, step=attempt.step, outcome=attempt.outcome))
     if not made:
         return set()
-    return {row[0] for row in connection.execute(sql.COMMITTED, (_json(made),))}
+    return {row[0] for row in connection.execute(sql.COMMITTED, {"rows": _json(made)})}
 
 
 def _lock(connection: Session, settlements: Sequence[Settlement]) -> Any:
