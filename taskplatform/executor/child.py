@@ -49,7 +49,9 @@ class Child:
         default_queue: str,
         put_off_limit: float,
         instrument: Instrument | None = None,
+        parent: int | None = None,
     ) -> None:
+        """`parent` is the process without which this one has no business; None: it has its own."""
         self.url = url
         self.worker = worker
         self.worker_name = worker_name
@@ -63,7 +65,7 @@ class Child:
         self.lock = threading.RLock()
         self.steps_done = 0
         self.leaving = False
-        self._parent = os.getppid()
+        self._parent = parent
         self._connection: Session | None = None
         self._last_epoch = 0
         self._doubtful_holder = 0
@@ -81,7 +83,7 @@ class Child:
             self.leaving
             or self.table.shutting_down
             or self.slot.interrupt
-            or os.getppid() != self._parent
+            or (self._parent is not None and os.getppid() != self._parent)
         )
 
     def must_stop(self) -> bool:
