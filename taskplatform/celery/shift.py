@@ -18,6 +18,7 @@ from taskplatform.executor.batch import Batch
 from taskplatform.executor.child import Child
 from taskplatform.executor.slots import IDLE, SHIFT
 from taskplatform.settings import get_settings
+from taskplatform.storage.claim import Claimed
 
 logger = logging.getLogger(__name__)
 
@@ -74,20 +75,24 @@ class Shift:
         child.slot.state = SHIFT
         more = False
         try:
-            woken = True
+            woken = look = True
             while not child.must_end():
-                claimed, more = child.claim(self._queues)
-                child.remember(claimed)
+                claimed: list[Claimed] = []
+                if look:
+                    claimed, more = child.claim(self._queues)
+                    child.remember(claimed)
                 if claimed:
                     # Whoever wakes to more than it can take wakes the next one.
                     if more and woken:
                         self.ring({self._queues[0]: 1})
                     woken = False
                     Batch(child, self.ring).execute(claimed)
+                    # If not, lingering begins with a look, which costs less than a vain claim.
+                    look = more
                     if child.table.messages_wait or monotonic() > until:
                         break
                 elif self._linger(until):
-                    woken = True
+                    woken = look = True
                 else:
                     more = False
                     break
