@@ -63,9 +63,13 @@ def connect(url: str, *, pinned: bool = True, name: str = "taskplatform") -> Ses
         connection = psycopg.connect(
             libpq_url(url), autocommit=True, application_name=name, **_SOCKET
         )
+        try:
+            _configure(connection, pinned=pinned)
+        except BaseException:
+            connection.close()
+            raise
     except psycopg.OperationalError as error:
         raise Unavailable(f"database unavailable: {_first_line(error)}") from error
-    _configure(connection, pinned=pinned)
     return connection
 
 
