@@ -28,7 +28,7 @@ dev: $(STAMP) ## Start everything in this terminal, with demo runs; Ctrl-C stops
 	$(BIN)/taskplatform dev --demo
 
 test: $(STAMP) ## Run the tests, against real servers that come with the environment
-	$(BIN)/python -m pytest -n $(WORKERS) --ignore=tests/chaos --ignore=tests/benchmarks tests
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore=tests/chaos --ignore=tests/benchmarks tests
 
 check: lint type layers test ## Everything that has to pass
 

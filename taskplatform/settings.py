@@ -5,7 +5,7 @@ import os
 import tomllib
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
@@ -43,7 +43,6 @@ class Settings(BaseSettings):
     shift_seconds: float = Field(10.0, gt=0, description="longest time of one shift")
     linger_seconds: float = Field(1.0, ge=0, description="a shift without work waits so long")
     put_off_limit: float = Field(86400.0, gt=0, description="seconds RetryAfter may add up to")
-    log_format: Literal["auto", "console", "json"] = "auto"
 
     @field_validator("pipelines")
     @classmethod

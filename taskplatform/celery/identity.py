@@ -1,5 +1,6 @@
 """Who this worker is: set before the pool is made, inherited by its children."""
 
+import os
 import socket
 import threading
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from uuid import UUID
 
 from celery.signals import worker_process_init
 
-from taskplatform.celery.lifecycle import spare_shifts
+from taskplatform.celery.lifecycle import is_forked, spare_shifts
 from taskplatform.celery.signals import CelerySignals
 from taskplatform.core.ids import uuid7
 from taskplatform.endpoints import database_url
@@ -57,6 +58,7 @@ def current_child() -> Child:
             default_queue=settings.queue,
             put_off_limit=settings.put_off_limit,
             instrument=CelerySignals(),
+            parent=os.getppid() if is_forked() else None,
         )
         spare_shifts(child)
     return child

@@ -11,6 +11,11 @@ from taskplatform.executor.child import Child
 from taskplatform.executor.slots import SHIFT
 
 
+def is_forked() -> bool:
+    """Whether this process is a pool child, and not the worker itself."""
+    return bool(current_process().name != "MainProcess")
+
+
 def spare_shifts(child: Child) -> None:
     """Take a SIGTERM to the whole process group without losing the body that runs.
 
@@ -18,8 +23,7 @@ def spare_shifts(child: Child) -> None:
     worker is told too, and its children end by the shared flag; so a child that is in a shift
     only notes that it was asked to go.
     """
-    forked = current_process().name != "MainProcess"
-    if not forked or threading.current_thread() is not threading.main_thread():
+    if not is_forked() or threading.current_thread() is not threading.main_thread():
         return
     before = signal.getsignal(signal.SIGTERM)
 

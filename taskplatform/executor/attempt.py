@@ -31,12 +31,14 @@ class Revoked(Exception):
 def attempt(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome:
     """Execute the body of the branch's next step once, within its limits.
 
-    Raises Revoked if the claim was taken back before the body started.
+    Raises Revoked if the claim was taken back, and psycopg.Error or Unavailable if a middleware
+    could not ask the database, before the body started.
     """
 
     def body() -> Outcome:
         return _execute(child, branch, arguments)
 
+    branch.step_started_at = monotonic()
     if not branch.step.throttles:
         return body()
     known = StepAttempt(

@@ -17,7 +17,7 @@ from taskplatform.core import registry
 from taskplatform.core.failure import Failure
 from taskplatform.core.outcome import Failed, Outcome, Succeeded
 from taskplatform.core.step import Unreadable
-from taskplatform.errors import PipelineNotFound
+from taskplatform.errors import PipelineNotFound, Unavailable
 from taskplatform.executor import verdict
 from taskplatform.executor.attempt import Revoked, attempt, context
 from taskplatform.executor.branch import Branch, open_branch
@@ -47,6 +47,14 @@ class Batch:
 
     def execute(self, claimed: Sequence[Claimed]) -> None:
         """Execute what was claimed, as far as it goes here."""
+        try:
+            self._execute(claimed)
+        except BaseException:
+            # While the child lives, nobody else would ever be given what it holds.
+            self._child.forsake()
+            raise
+
+    def _execute(self, claimed: Sequence[Claimed]) -> None:
         self._child.slot.revoke = False
         wave = self._open(claimed)
         # The first outcome of a lone branch is committed at once: nobody has to be impatient.
@@ -105,6 +113,9 @@ class Batch:
         try:
             outcome = attempt(self._child, branch, arguments)
         except Revoked:
+            return False
+        except (psycopg.Error, Unavailable) as error:
+            logger.warning("step %s not started: %s", branch.step.task_name, error)
             return False
         with self._guard:
             self._add(branch, outcome)
@@ -167,6 +178,9 @@ class Batch:
         branch, settlement, outcome = pending[0]
         if not isinstance(outcome, Succeeded):
             logger.error("run %s: its failure cannot be stored: %s", settlement.run_id, error)
+            why = f"its failure cannot be stored: {Failure.of(error).message}"
+            queue = branch.step.queue or self._child.default_queue
+            self._child.settle([verdict.parked(branch.claimed, queue, why)])
             return
         failed = Failed(Failure("OutputNotStorable", f"the database refused it: {error}", ""))
         self._settle([(branch, self._judge(branch, failed), failed)])
@@ -185,6 +199,7 @@ class _Impatience:
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
         self._done = threading.Event()
+        self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._watch, name="batch-commit", daemon=True)
 
     def __enter__(self) -> None:
@@ -193,7 +208,12 @@ class _Impatience:
     def __exit__(self, *_: object) -> None:
         self._done.set()
         self._thread.join()
+        if self._error is not None:
+            raise self._error
 
     def _watch(self) -> None:
-        while not self._done.wait(PATIENCE):
-            self._batch.commit(older_than=PATIENCE)
+        try:
+            while not self._done.wait(PATIENCE):
+                self._batch.commit(older_than=PATIENCE)
+        except BaseException as error:
+            self._error = error

@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 from uuid import UUID
 
@@ -31,6 +31,9 @@ T = TypeVar("T")
 # A child starts nothing this close to the end of its lease.
 SAFETY = 3.0
 _LONGEST_PAUSE = 5.0
+# Not the fault of what was to be stored. An InternalError is a session in a state of its own:
+# one that only reads, since its server is no longer the primary, or that was idle for too long.
+_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError, Unavailable)
 
 
 class Child:
@@ -46,7 +49,9 @@ class Child:
         default_queue: str,
         put_off_limit: float,
         instrument: Instrument | None = None,
+        parent: int | None = None,
     ) -> None:
+        """`parent` is the process without which this one has no business; None: it has its own."""
         self.url = url
         self.worker = worker
         self.worker_name = worker_name
@@ -60,9 +65,10 @@ class Child:
         self.lock = threading.RLock()
         self.steps_done = 0
         self.leaving = False
-        self._parent = os.getppid()
+        self._parent = parent
         self._connection: Session | None = None
         self._last_epoch = 0
+        self._doubtful_holder = 0
 
     @property
     def connection(self) -> Session:
@@ -77,7 +83,7 @@ class Child:
             self.leaving
             or self.table.shutting_down
             or self.slot.interrupt
-            or os.getppid() != self._parent
+            or (self._parent is not None and os.getppid() != self._parent)
         )
 
     def must_stop(self) -> bool:
@@ -153,10 +159,10 @@ class Child:
                     accepted |= settle(self.connection, rest, worker=self.worker_name)
                 self._count_refused(settlements, accepted)
                 return accepted
-            except (psycopg.OperationalError, psycopg.InterfaceError, Unavailable) as error:
+            except _AWAY as error:
                 asked_before = True
                 logger.warning("commit failed, trying again in %.2g s: %s", pause, _line(error))
-                self._drop_if_broken()
+                self._drop_if_broken(error)
                 if self._give_up():
                     return accepted
             time.sleep(pause)
@@ -175,6 +181,8 @@ class Child:
 
     def _holder(self) -> int:
         slot = self.slot
+        if slot.holder == 0 and slot.lease_holds:
+            slot.holder = self._doubtful_holder
         if slot.holder == 0 or not slot.lease_holds:
             began = time.monotonic_ns()
             slot.holder = leases.register(self.connection, worker=self.worker, pid=os.getpid())
@@ -186,14 +194,29 @@ class Child:
         try:
             return ask()
         except psycopg.Error as error:
-            self._drop_if_broken()
+            if self._drop_if_broken(error) and self.slot.holder:
+                # It may have taken work that nobody here knows of: its lease is not to be renewed,
+                # and the next claim, if it comes in time, finds that work.
+                self._doubtful_holder, self.slot.holder = self.slot.holder, 0
             raise Unavailable(f"database unavailable: {_line(error)}") from error
 
-    def _drop_if_broken(self) -> None:
+    def forsake(self) -> None:
+        """Give up what is held without a word, for others to rescue."""
+        slot = self.slot
+        holder, slot.holder, slot.lease_until_ns, slot.batch = slot.holder, 0, 0, 0
+        slot.end()
+        # Without its lease row the work is found within a second; with it, when the lease is over.
+        with suppress(psycopg.Error, Unavailable), self.lock:
+            leases.forget(self.connection, holder)
+
+    def _drop_if_broken(self, error: BaseException) -> bool:
         connection = self._connection
-        if connection is not None and (connection.broken or connection.closed):
+        if connection is None:
+            return False
+        if connection.closed or isinstance(error, psycopg.InternalError):
             connection.close()
             self._connection = None
+        return self._connection is None
 
     def close(self) -> None:
         """Give up the slot and the connection."""

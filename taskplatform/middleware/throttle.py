@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from time import monotonic
 
+import psycopg
+
 from taskplatform.core.failure import Failure
 from taskplatform.core.outcome import Failed, Outcome, Withheld
 from taskplatform.middleware.chain import Proceed, StepAttempt
@@ -47,6 +49,8 @@ def throttle(attempt: StepAttempt, proceed: Proceed) -> Outcome:
                 _grant_all(connection, wanted)
         except _Refused as refused:
             return refused.withheld
+        except psycopg.DataError as error:
+            return Failed(Failure.of(error))
         if monotonic() - asked < shortest * VALID_SHARE:
             return proceed()
     why = f"throttle {wanted[0].shown}: grants came too late"

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from taskplatform.errors import RunNotFound
-from taskplatform.storage.connection import Session
+from taskplatform.storage.connection import Session, one_trip
 
 _LOCK_RUN = "SELECT status FROM taskplatform.runs WHERE id = %(run_id)s FOR UPDATE"
 _LOCK_WORK = "SELECT id FROM taskplatform.work WHERE run_id = %(run_id)s ORDER BY id FOR UPDATE"
@@ -44,7 +44,7 @@ def cancel(connection: Session, run_id: UUID, *, again: bool = False) -> bool:
     Raises RunNotFound.
     """
     values = {"run_id": run_id}
-    with connection.pipeline():
+    with one_trip(connection):
         before = connection.execute(_LOCK_RUN, values)
         connection.execute(_LOCK_WORK, values)
         cancelled = connection.execute(_CANCEL, values)

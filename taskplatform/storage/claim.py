@@ -7,7 +7,7 @@ from uuid import UUID
 
 import orjson
 
-from taskplatform.storage.connection import Session
+from taskplatform.storage.connection import Session, one_trip
 
 
 @dataclass(slots=True)
@@ -155,7 +155,7 @@ def claim(
         "costs": orjson.dumps(costs).decode(),
         "budget": budget,
     }
-    with connection.pipeline():
+    with one_trip(connection):
         connection.execute(_TAKE, values)
         connection.execute(_MARK_RUNNING, values)
         rows = connection.execute(_READ, values)
@@ -166,7 +166,7 @@ def claim(
 def claim_run(connection: Session, *, holder: int, after: int, run_id: UUID) -> list[Claimed]:
     """Take the ready work of one run for `holder`, whatever its queue."""
     values = {"holder": holder, "after": after, "run_id": run_id}
-    with connection.pipeline():
+    with one_trip(connection):
         connection.execute(_TAKE_RUN, values)
         connection.execute(_MARK_RUNNING, values)
         rows = connection.execute(_READ, values)

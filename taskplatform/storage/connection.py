@@ -1,14 +1,15 @@
 """Connections to PostgreSQL: bounded in time, with pinned plans, and never shared over a fork."""
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
 from psycopg import Connection
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
-from psycopg.pq import Format
+from psycopg.pq import Format, TransactionStatus
 from psycopg_pool import ConnectionPool
 
 from taskplatform.errors import Unavailable
@@ -82,6 +83,25 @@ def _configure(connection: Session, *, pinned: bool) -> None:
         " FROM unnest(%s::text[], %s::text[]) AS wanted(name, value)",
         (list(values), list(values.values())),
     )
+
+
+@contextmanager
+def one_trip(connection: Session) -> Iterator[None]:
+    """What is executed in here is one transaction, sent without waiting for answers.
+
+    Without BEGIN and COMMIT, what a pipeline sends up to its end is one transaction; it is sent
+    and committed also when an error of ours ends it in the middle, so that takes it back here.
+    Inside of a transaction it is a part of that.
+    """
+    alone = connection.info.transaction_status == TransactionStatus.IDLE
+    with connection.pipeline():
+        try:
+            yield
+        except BaseException:
+            if alone:
+                with suppress(psycopg.Error):
+                    connection.execute("ROLLBACK")
+            raise
 
 
 _pools: dict[tuple[int, str], ConnectionPool[Session]] = {}

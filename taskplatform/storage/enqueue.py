@@ -12,7 +12,7 @@ from psycopg.pq import TransactionStatus
 
 from taskplatform.errors import Conflict, KeyBusy, RequestIdReused
 from taskplatform.storage import keys
-from taskplatform.storage.connection import Session
+from taskplatform.storage.connection import Session, one_trip
 from taskplatform.storage.new_run import NewRun, insert
 
 _TRIES = 5
@@ -87,8 +87,7 @@ def _transact(
     connection: Session, rows: list[NewRun], again: bool, alone: bool
 ) -> dict[UUID, Enqueued]:
     if alone and not any(row.request_id for row in rows):
-        # Without BEGIN, what a pipeline sends up to its end is one transaction.
-        with connection.pipeline():
+        with one_trip(connection):
             stored, seen = _send(connection, rows, again)
         return _answers(rows, stored, seen)
     with connection.transaction():

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from taskplatform.storage import settle_sql as sql
-from taskplatform.storage.connection import Session
+from taskplatform.storage.connection import Session, one_trip
 from taskplatform.storage.settlement import Attempt, End, Keep, PutBack, Result, Settlement
 
 Row = dict[str, Any]
@@ -25,8 +25,7 @@ def settle(connection: Session, settlements: Sequence[Settlement], *, worker: st
     """
     if any(one.expected is not None for one in settlements):
         return _settle_expected(connection, settlements, worker)
-    # Without BEGIN and COMMIT a pipeline is one transaction, with one wait for the server.
-    with connection.pipeline():
+    with one_trip(connection):
         locked = _lock(connection, settlements)
         _write(connection, settlements, worker)
     return {row[0] for row in locked}
@@ -54,7 +53,7 @@ def committed(connection: Session, settlements: Sequence[Settlement]) -> set[int
             made.append(_row(one, run_id=one.run_id, step=attempt.step, outcome=attempt.outcome))
     if not made:
         return set()
-    return {row[0] for row in connection.execute(sql.COMMITTED, (_json(made),))}
+    return {row[0] for row in connection.execute(sql.COMMITTED, {"rows": _json(made)})}
 
 
 def _lock(connection: Session, settlements: Sequence[Settlement]) -> Any:

@@ -143,19 +143,15 @@ INSERT INTO taskplatform.work (run_id, pipeline, step, queue)
 SELECT id, pipeline, step, queue FROM held
 """
 
-# Not EXISTS, which is planned as a hash of the whole table.
+# Joins, not EXISTS, which is planned as a hash of the whole table.
 COMMITTED = """
-SELECT d.work_id FROM json_to_recordset(%s::json)
+SELECT d.work_id FROM json_to_recordset(%(rows)s::json)
     AS d(work_id bigint, run_id uuid, epoch bigint, step text, outcome text)
-CROSS JOIN LATERAL (
-    (SELECT FROM taskplatform.step_results s
-     WHERE s.run_id = d.run_id AND s.step_name = d.step AND s.epoch = d.epoch
-       AND d.outcome IS NULL
-     LIMIT 1)
-    UNION ALL
-    (SELECT FROM taskplatform.step_attempts a
-     WHERE a.run_id = d.run_id AND a.step_name = d.step AND a.epoch = d.epoch
-       AND a.outcome = d.outcome
-     LIMIT 1)
-) AS stored
+JOIN taskplatform.step_results s ON s.run_id = d.run_id AND s.step_name = d.step
+WHERE d.outcome IS NULL AND s.epoch = d.epoch
+UNION ALL
+SELECT d.work_id FROM json_to_recordset(%(rows)s::json)
+    AS d(work_id bigint, run_id uuid, epoch bigint, step text, outcome text)
+JOIN taskplatform.step_attempts a ON a.run_id = d.run_id AND a.step_name = d.step
+WHERE a.outcome = d.outcome AND a.epoch = d.epoch
 """

@@ -18,6 +18,7 @@ from taskplatform.executor.slots import SHIFT, SlotTable
 from taskplatform.settings import get_settings
 from taskplatform.storage import workers
 from taskplatform.storage.dispatch import Outlook, outlook, release_due
+from taskplatform.storage.prune import BATCH, prune
 from taskplatform.supervisor.children import Children
 from taskplatform.supervisor.leases import Leases
 from taskplatform.supervisor.rescue import Loss, Rescuer, lost_holders
@@ -31,6 +32,7 @@ IDLE_TICK = 0.05
 DISPATCH_EVERY = 0.25
 RESCUE_EVERY = 1.0
 REPORT_EVERY = 3.0
+PRUNE_EVERY = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class Supervisor:
         self._children = Children(table, self._poll)
         self._leases = Leases(about.parent, table, self._database)
         self._watch = Watch(about.parent, table, self._database, self._rescuer)
+        self._retention_days = settings.retention_days
         self._next: dict[str, float] = {}
         self._refused = 0
 
@@ -93,6 +96,7 @@ class Supervisor:
         self._every("dispatch", DISPATCH_EVERY, self._dispatch)
         self._every("rescue", RESCUE_EVERY, self._rescue_others)
         self._every("report", REPORT_EVERY, self._report)
+        self._every("prune", PRUNE_EVERY, self._prune)
 
     def _every(self, duty: str, seconds: float, see_to: Callable[[], float | None]) -> None:
         now = monotonic()
@@ -154,6 +158,11 @@ class Supervisor:
         )
         self._refused = refused
         self._database.ask(workers.sweep, None)
+
+    def _prune(self) -> float | None:
+        pruned = self._database.ask(lambda connection: prune(connection, self._retention_days), 0)
+        # A whole batch: there is more, and it need not wait.
+        return 1.0 if pruned == BATCH else None
 
     def _ring(self, queues: dict[str, int], most: int = 32) -> None:
         if queues:

@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 U = TypeVar("U")
 _LONGEST_PAUSE = 5.0
+_NOT_MIGRATED = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName)
 
 
 class Database:
@@ -39,6 +40,11 @@ class Database:
                 self._connection = connect(self._url, name=f"taskplatform supervisor {self._name}")
             answer = question(self._connection)
         except (psycopg.errors.DeadlockDetected, psycopg.errors.LockNotAvailable):
+            return otherwise
+        except _NOT_MIGRATED:
+            self._lost(
+                Unavailable("it has no tables of the platform: run `taskplatform db upgrade`")
+            )
             return otherwise
         except (psycopg.OperationalError, psycopg.InterfaceError, Unavailable) as error:
             self._lost(error)

@@ -7,6 +7,7 @@ import signal
 from time import monotonic, monotonic_ns
 
 from taskplatform.executor.slots import Note, Slot, SlotTable
+from taskplatform.storage.connection import Session
 from taskplatform.storage.running import mark, still_held
 from taskplatform.supervisor.rescue import Rescuer
 from taskplatform.supervisor.session import Database
@@ -63,24 +64,25 @@ class Watch:
     def _last_longer(self, slot: Slot, note: Note) -> set[str]:
         if self._marked.get(slot.number) == _body(note):
             return set()
-        self._marked[slot.number] = _body(note)
-        started_ago = (monotonic_ns() - note.started_ns) / 1e9
-        self._database.ask(
-            lambda connection: mark(
-                connection, work_id=note.work_id, epoch=note.epoch, started_ago=started_ago
-            ),
-            None,
+        made_way = self._database.ask(
+            lambda connection: self._make_way(connection, slot, note), None
         )
+        if made_way is None:
+            # The database is away: the next tick asks again.
+            return set()
+        self._marked[slot.number] = _body(note)
+        return made_way
+
+    def _make_way(self, connection: Session, slot: Slot, note: Note) -> set[str]:
+        started_ago = (monotonic_ns() - note.started_ns) / 1e9
+        mark(connection, work_id=note.work_id, epoch=note.epoch, started_ago=started_ago)
         if slot.batch < 2:
             return set()
         # Ask first, look again after: the child looks at the request after noting a body.
         slot.revoke = True
         if slot.note() != note:
             return set()
-        holder = slot.holder
-        return self._database.ask(
-            lambda connection: self._rescuer.take_back(connection, holder, note), _NONE
-        )
+        return self._rescuer.take_back(connection, slot.holder, note)
 
     def _kill(self, slot: Slot, note: Note) -> None:
         pid = slot.pid

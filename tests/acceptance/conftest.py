@@ -24,13 +24,13 @@ def env(
     }
     for name, value in values.items():
         monkeypatch.setenv(name, value)
-    _forget()
+    forget()
     yield values
     close_pools()
-    _forget()
+    forget()
 
 
-def _forget() -> None:
+def forget() -> None:
     settings.get_settings.cache_clear()
     endpoints.endpoints.cache_clear()
     bell.forget()

@@ -77,6 +77,7 @@ def worker(env: Mapping[str, str], log: Path, *arguments: str, name: str = "w") 
                 "worker",
                 "-l",
                 "INFO",
+                "--without-mingle",
                 "-n",
                 f"{name}@test",
                 *arguments,

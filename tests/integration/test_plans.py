@@ -15,7 +15,7 @@ import orjson
 import pytest
 from psycopg import sql
 
-from taskplatform.storage import claim, dispatch, settle_sql
+from taskplatform.storage import claim, dispatch, running, settle_sql
 from taskplatform.storage.connection import Session, connect
 
 BACKLOG = 100_000
@@ -30,6 +30,7 @@ BY_INDEX = {"Index Scan", "Index Only Scan"}
 ROWS: list[dict[str, Any]] = [
     {
         "work_id": work,
+        "run_id": str(RUNS[work - 1]),
         "epoch": 1,
         "step": "second",
         "output": {},
@@ -69,15 +70,19 @@ NAMED: dict[str, Any] = {
     "run_id": RUNS[0],
     "rows": orjson.dumps(ROWS).decode(),
     "worker": "tester",
+    "work_id": WORK[0],
+    "epoch": 1,
+    "started_at": "2026-01-01T00:00:00Z",
 }
 IN_ORDER: dict[str, list[Any]] = {
     "LOCK_RUNS": [RUNS],
     "LOCK_KEYS": [RUNS],
     "LOCK_WORK": [orjson.dumps(ROWS).decode()],
-    "COMMITTED": [orjson.dumps(ROWS).decode()],
     "_DUE": [200],
     "_LOCK": [WORK],
     "_RELEASE": [WORK],
+    "_SEEN": [0.1, WORK[0], 1],
+    "_STILL_HELD": [WORK, [1] * LIMIT],
 }
 # Parts of statements.
 FRAGMENTS = {"HELD", "IS_HELD"}
@@ -85,7 +90,7 @@ FRAGMENTS = {"HELD", "IS_HELD"}
 
 def statements() -> Iterator[tuple[str, str]]:
     """Every statement of the modules on the hot path, also those that will be added."""
-    for module in (claim, settle_sql, dispatch):
+    for module in (claim, settle_sql, dispatch, running):
         for name, value in vars(module).items():
             if isinstance(value, str) and name.strip("_").isupper() and name not in FRAGMENTS:
                 yield f"{_short(module)}.{name}", value

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
+import pytest
+
 from taskplatform.core.ids import uuid7
 from taskplatform.storage.claim import Claimed
 from taskplatform.storage.enqueue import enqueue
@@ -54,11 +56,32 @@ def new_run(key: str) -> NewRun:
     return NewRun(id=uuid7(), pipeline="p", first_step="a", queue="q", input=b"{}", key=key)
 
 
+@pytest.mark.parametrize("move", [go_on, succeed], ids=["work rows", "run rows"])
+def test_commits_in_opposite_order_lock_in_one(stage: Stage, move: Made) -> None:
+    """G3: held up at the row in the middle, neither has what the other will want."""
+    runs = stage.runs(3)
+    batch = stage.take()
+    made = [move(one) for one in batch]
+    one, other = stage.racer(), stage.racer()
+    with stage.connection.transaction():
+        for table, column in (("runs", "id"), ("work", "run_id")):
+            stage.connection.execute(
+                f"SELECT FROM taskplatform.{table} WHERE {column} = %s FOR UPDATE", (runs[1],)
+            )
+        first = one.start(settle, made, worker="a")
+        second = other.start(settle, made[::-1], worker="b")
+        assert one.blocked()
+        assert other.blocked()
+
+    assert first.result(20) | second.result(20) == {held.work_id for held in batch}
+    assert deadlocks(stage) == 0
+
+
 def test_two_commits_over_the_same_runs_in_opposite_order(stage: Stage) -> None:
     """G3: 200 times two settles of the same epochs at once: one of each pair wins, none dies."""
     size = 6
+    moves: list[Made] = [go_on, go_on_marked, to_the_next, wait_a_minute, succeed, fail]
     stage.runs(ROUNDS * size)
-    moves = [go_on, go_on_marked, to_the_next, wait_a_minute, succeed, fail]
     one, other = stage.racer(), stage.racer()
     meet = threading.Barrier(2)
 
@@ -68,7 +91,7 @@ def test_two_commits_over_the_same_runs_in_opposite_order(stage: Stage) -> None:
 
     for number in range(ROUNDS):
         batch = stage.take(size)
-        made = [moves[(number + place) % 6](held) for place, held in enumerate(batch)]
+        made = [moves[(number + place) % len(moves)](held) for place, held in enumerate(batch)]
         first = one.start(commit, made, worker="a")
         second = other.start(commit, made[::-1], worker="b")
         # Where the holder goes on, both are right; everywhere else one of them.
