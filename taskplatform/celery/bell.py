@@ -1,9 +1,9 @@
 """The doorbell: one ring wakes one process.
 
-A shift that has run out of work lingers: it says so in a sorted set and waits on a list. A ring
-gives a token to a lingering shift if there is one without, and otherwise puts one Celery message
-that opens a shift on the queue. All of it is a hint that may be lost, doubled or stale: claims
-decide, and whoever is not rung looks by itself after a quarter of a second.
+A shift that has run out of work lingers: it says so in a sorted set and waits on a list of its
+own. A ring takes one lingering shift off the set and wakes it; if there is none, it puts one
+Celery message that opens a shift on the queue. All of it is a hint that may be lost, doubled or
+stale: claims decide, and whoever is not rung looks by itself after a quarter of a second.
 """
 
 import os
@@ -23,35 +23,37 @@ SHIFT_TASK = "taskplatform.shift"
 MOST_MESSAGES = 32
 SLICE = 0.1
 
-# KEYS: lingering set, tokens, Celery's queue. ARGV: rings wanted, most messages, messages.
+# KEYS: lingering set, Celery's queue. ARGV: rings wanted, most messages, prefix of the listeners'
+# own lists, messages. Whoever is rung is taken off the set: the next ring is for somebody else.
 _RING = """
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
-local listening = redis.call('ZCARD', KEYS[1]) - redis.call('LLEN', KEYS[2])
 local wanted = tonumber(ARGV[1])
-while wanted > 0 and listening > 0 do
-    redis.call('LPUSH', KEYS[2], '1')
+while wanted > 0 do
+    local listener = redis.call('ZPOPMAX', KEYS[1])[1]
+    if not listener then break end
+    redis.call('LPUSH', ARGV[3] .. listener, '1')
+    redis.call('PEXPIRE', ARGV[3] .. listener, 2000)
     wanted = wanted - 1
-    listening = listening - 1
 end
-redis.call('PEXPIRE', KEYS[2], 2000)
-local room = tonumber(ARGV[2]) - redis.call('LLEN', KEYS[3])
-for number = 3, #ARGV do
+local room = tonumber(ARGV[2]) - redis.call('LLEN', KEYS[2])
+for number = 4, #ARGV do
     if wanted < 1 or room < 1 then break end
-    redis.call('LPUSH', KEYS[3], ARGV[number])
+    redis.call('LPUSH', KEYS[2], ARGV[number])
     wanted = wanted - 1
     room = room - 1
 end
 """
 
-# KEYS: lingering sets. ARGV: member, seconds.
+# KEYS: the listener's own list, lingering sets. ARGV: the listener, seconds.
 _LINGER = """
 local time = redis.call('TIME')
 local ends = tonumber(time[1]) + tonumber(time[2]) / 1000000 + tonumber(ARGV[2])
-for _, key in ipairs(KEYS) do
-    redis.call('ZADD', key, ends, ARGV[1])
-    redis.call('PEXPIRE', key, 5000)
+redis.call('DEL', KEYS[1])
+for number = 2, #KEYS do
+    redis.call('ZADD', KEYS[number], ends, ARGV[1])
+    redis.call('PEXPIRE', KEYS[number], 5000)
 end
 """
 
@@ -73,42 +75,45 @@ class Bell:
             for queue, wanted in queues.items():
                 wanted = min(wanted, most)
                 messages = [message(SHIFT_TASK, queue) for _ in range(wanted)]
-                keys = [self._key("lingering", queue), self._key("bell", queue), self._list(queue)]
-                self._ring(keys=keys, args=[wanted, most, *messages])
+                keys = [self._key("lingering", queue), self._list(queue)]
+                self._ring(keys=keys, args=[wanted, most, self._key("bell", ""), *messages])
         except redis.RedisError as error:
             raise Unavailable(f"broker unavailable: {error}") from error
 
     def listen(
-        self, queues: Sequence[str], seconds: float, member: str
+        self, queues: Sequence[str], seconds: float, listener: str
     ) -> Generator[bool, None, None]:
         """Linger: yield True when rung, False now and then so that the caller can look around.
 
         Raises Unavailable.
         """
         lingering = [self._key("lingering", queue) for queue in queues]
-        bells = [self._key("bell", queue) for queue in queues]
+        own = self._key("bell", listener)
         ends = monotonic() + seconds
+        left_by_ring = False
         try:
-            self._linger(keys=lingering, args=[member, seconds + SLICE])
+            self._linger(keys=[own, *lingering], args=[listener, seconds + SLICE])
             # What was enqueued a moment ago rang when nobody was listening yet.
             yield False
             while (left := ends - monotonic()) > 0:
-                rung = self._redis.blpop(bells, timeout=max(0.01, min(SLICE, left)))
+                rung = self._redis.blpop([own], timeout=max(0.01, min(SLICE, left)))
+                left_by_ring = rung is not None and len(queues) == 1
                 yield rung is not None
         except redis.RedisError as error:
             raise Unavailable(f"broker unavailable: {error}") from error
         finally:
-            self._leave(lingering, member)
+            if not left_by_ring:
+                self._leave(lingering, listener)
 
     def close(self) -> None:
         """Close the connection."""
         self._redis.close()
 
-    def _leave(self, lingering: list[str], member: str) -> None:
+    def _leave(self, lingering: list[str], listener: str) -> None:
         try:
             with self._redis.pipeline(transaction=False) as pipe:
                 for key in lingering:
-                    pipe.zrem(key, member)
+                    pipe.zrem(key, listener)
                 pipe.execute()
         except redis.RedisError:
             # The entry expires by itself.

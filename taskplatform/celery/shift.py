@@ -119,9 +119,9 @@ class Shift:
         seconds = min(self._linger_seconds, until - monotonic())
         if seconds <= 0 or child.table.messages_wait:
             return False
-        member = f"{child.worker}:{child.slot.number}"
+        listener = f"{child.worker}:{child.slot.number}"
         look = 0.0
-        with closing(self._bell.listen(self._queues, seconds, member)) as listening:
+        with closing(self._bell.listen(self._queues, seconds, listener)) as listening:
             for rung in listening:
                 if rung:
                     return True

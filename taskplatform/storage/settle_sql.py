@@ -36,6 +36,33 @@ SET output = excluded.output, version = excluded.version, attempt = excluded.att
 WHERE old.version <> excluded.version
 """
 
+# The plain case whole. It decides by nothing but the work rows that it writes, and an UPDATE that
+# waited for a lock looks at its row anew; they are given in order of id, and joined in that order.
+ADVANCE = f"""
+WITH kept AS (
+    UPDATE taskplatform.work w
+    SET step = d.next, failures = 0, put_off = 0, alone = false, started_at = NULL
+    FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, next text, step text,
+         output json, version integer, attempt integer, started_ago double precision,
+         finished_ago double precision)
+    WHERE w.id = d.work_id AND w.epoch = d.epoch AND {IS_HELD}
+    RETURNING w.id, w.run_id, d.*
+), stored AS (
+    INSERT INTO taskplatform.step_results AS old
+        (run_id, step_name, output, version, attempt, started_at, finished_at, worker, epoch)
+    SELECT run_id, step, coalesce(output, 'null'), version, attempt,
+           clock_timestamp() - make_interval(secs => started_ago),
+           clock_timestamp() - make_interval(secs => finished_ago), %(worker)s, epoch
+    FROM kept
+    ON CONFLICT (run_id, step_name) DO UPDATE
+    SET output = excluded.output, version = excluded.version, attempt = excluded.attempt,
+        started_at = excluded.started_at, finished_at = excluded.finished_at,
+        worker = excluded.worker, epoch = excluded.epoch, reused_from = NULL
+    WHERE old.version <> excluded.version
+)
+SELECT id FROM kept
+"""
+
 ATTEMPTS = f"""
 INSERT INTO taskplatform.step_attempts
     (run_id, step_name, number, outcome, error, started_at, finished_at, worker, epoch, alone)

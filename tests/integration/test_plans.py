@@ -32,6 +32,7 @@ ROWS: list[dict[str, Any]] = [
         "work_id": work,
         "run_id": str(RUNS[work - 1]),
         "epoch": 1,
+        "next": "two",
         "step": "second",
         "output": {},
         "version": 1,
