@@ -13,18 +13,13 @@ from pathlib import Path
 from redis import Redis, RedisError
 
 from tests.acceptance.processes import wait_for
-
-
-def postgres_bin() -> Path | None:
-    """The newest installed PostgreSQL of the system."""
-    return max(Path("/usr/lib/postgresql").glob("*/bin"), default=None, key=lambda p: p.parts)
+from tests.system_programs import postgres_programs, system_program
 
 
 @contextmanager
 def postgres() -> Iterator[str]:
     """A cluster of the system's PostgreSQL; yields its URL."""
-    bin = postgres_bin()
-    assert bin is not None, "install Debian's postgresql"
+    bin = postgres_programs()
     folder = Path(tempfile.mkdtemp(prefix="system-postgres-"))
     # It refuses to run as root.
     user = "postgres" if os.getuid() == 0 else pwd.getpwuid(os.getuid()).pw_name
@@ -47,8 +42,7 @@ def postgres() -> Iterator[str]:
 @contextmanager
 def redis() -> Iterator[str]:
     """A redis-server of the system; yields its URL."""
-    program = shutil.which("redis-server")
-    assert program is not None, "install Debian's redis-server"
+    program = system_program("redis-server")
     port = free_port()
     process = subprocess.Popen(
         [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],

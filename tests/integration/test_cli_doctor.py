@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import time
@@ -21,6 +20,7 @@ from taskplatform.cli.checks import clock, durability, migration, pooling, versi
 from taskplatform.embedded import endpoints
 from taskplatform.storage.health import Facts
 from tests.command_line import CommandLine, Result, on
+from tests.system_programs import system_program
 
 
 @pytest.fixture
@@ -168,9 +168,7 @@ def test_a_shared_backend_gives_a_pooler_away() -> None:
 @pytest.fixture(params=["session", "transaction"])
 def bouncer(request: pytest.FixtureRequest, database_url: str, tmp_path: Path) -> Iterator[Any]:
     """A PgBouncer in front of the database: its pool mode and its URL."""
-    program = shutil.which("pgbouncer")
-    if program is None:
-        pytest.skip("no pgbouncer is installed")
+    program = system_program("pgbouncer")
     server = urlsplit(database_url)
     name = server.path.removeprefix("/")
     with socket.socket() as probe:
