@@ -94,8 +94,10 @@ WHERE id IN (
 )
 """
 
+
 # A statement of its own: the snapshot of the claiming one may be older than the rows it locked.
-_READ = """
+def _reading(also: str = "") -> str:
+    return f"""
 SELECT w.id, w.epoch, w.run_id, w.pipeline, w.step, w.queue, w.failures, w.put_off,
        r.key, r.owner, r.input,
        done.names, done.outputs, done.versions,
@@ -105,7 +107,7 @@ SELECT w.id, w.epoch, w.run_id, w.pipeline, w.step, w.queue, w.failures, w.put_o
                WHERE run_id = w.run_id GROUP BY step_name) AS highest
        ) END,
        extract(epoch FROM r.deadline - clock_timestamp())::double precision,
-       w.started_at IS NOT NULL
+       w.started_at IS NOT NULL{also}
 FROM taskplatform.work w
 JOIN taskplatform.runs r ON r.id = w.run_id
 LEFT JOIN LATERAL (
@@ -117,17 +119,18 @@ WHERE w.holder = %(holder)s AND w.epoch > %(after)s
 ORDER BY w.priority DESC, w.id
 """
 
-_MORE = """
-SELECT EXISTS (
-    SELECT FROM unnest(%(queues)s::text[]) AS served(queue)
-    CROSS JOIN LATERAL (
-        SELECT FROM taskplatform.work
-        WHERE queue = served.queue AND holder IS NULL AND due_at IS NULL
-          AND pipeline = ANY (%(pipelines)s::text[])
-        LIMIT 1
-    ) AS w
-)
-"""
+
+_READ = _reading()
+_READ_AND_MORE = _reading("""
+     , EXISTS (
+           SELECT FROM unnest(%(queues)s::text[]) AS served(queue)
+           CROSS JOIN LATERAL (
+               SELECT FROM taskplatform.work
+               WHERE queue = served.queue AND holder IS NULL AND due_at IS NULL
+                 AND pipeline = ANY (%(pipelines)s::text[])
+               LIMIT 1
+           ) AS ready
+       )""")
 
 
 def claim(
@@ -141,7 +144,7 @@ def claim(
     costs: Mapping[str, float],
     budget: float,
 ) -> tuple[list[Claimed], bool]:
-    """Take up to `limit` ready branches for `holder`; also tell whether more are ready.
+    """Take up to `limit` ready branches for `holder`; if any, also tell whether more are ready.
 
     `costs` maps `pipeline.step` to expected seconds, `budget` is how many seconds may be taken
     at once, `after` the highest epoch this holder was given before.
@@ -158,9 +161,9 @@ def claim(
     with one_trip(connection):
         connection.execute(_TAKE, values)
         connection.execute(_MARK_RUNNING, values)
-        rows = connection.execute(_READ, values)
-        more = connection.execute(_MORE, values)
-    return [_claimed(row) for row in rows], bool(more.fetchone()[0])  # type: ignore[index]
+        answer = connection.execute(_READ_AND_MORE, values)
+    rows = answer.fetchall()
+    return [_claimed(row[:-1]) for row in rows], bool(rows and rows[0][-1])
 
 
 def claim_run(connection: Session, *, holder: int, after: int, run_id: UUID) -> list[Claimed]:

@@ -27,6 +27,8 @@ def settle(connection: Session, settlements: Sequence[Settlement], *, worker: st
         return _settle_expected(connection, settlements, worker)
     if all(_is_plain(one) for one in settlements):
         return _advance(connection, settlements, worker)
+    if all(_is_plain_end(one) for one in settlements):
+        return _finish(connection, settlements, worker)
     with one_trip(connection):
         locked = _lock(connection, settlements)
         _write(connection, settlements, worker)
@@ -45,6 +47,35 @@ def _advance(connection: Session, settlements: Sequence[Settlement], worker: str
         if one.result and isinstance(one.then, Keep)
     ]
     answer = connection.execute(sql.ADVANCE, {"rows": _json(rows), "worker": worker})
+    return {row[0] for row in answer}
+
+
+def _is_plain_end(one: Settlement) -> bool:
+    """The last step ended well, and nobody but the run itself is concerned."""
+    then = one.then
+    return (
+        one.result is not None
+        and isinstance(then, End)
+        and then.status == "succeeded"
+        and not then.owns_key
+        and not one.handlers
+    )
+
+
+def _finish(connection: Session, settlements: Sequence[Settlement], worker: str) -> set[int]:
+    ordered = sorted(settlements, key=lambda one: one.work_id)
+    rows = [
+        {
+            **_result(one, one.result),
+            "output_step": one.then.output_step,
+            "run_started_ago": _ended(one, one.then)["started_ago"],
+        }
+        for one in ordered
+        if one.result and isinstance(one.then, End)
+    ]
+    with one_trip(connection):
+        connection.execute(sql.LOCK_RUNS, ([one.run_id for one in ordered],))
+        answer = connection.execute(sql.FINISH, {"rows": _json(rows), "worker": worker})
     return {row[0] for row in answer}
 
 

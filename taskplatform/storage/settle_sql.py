@@ -20,21 +20,31 @@ ORDER BY w.id
 FOR UPDATE OF w
 """
 
-RESULTS = f"""
-INSERT INTO taskplatform.step_results AS old
-    (run_id, step_name, output, version, attempt, started_at, finished_at, worker, epoch)
-SELECT w.run_id, d.step, coalesce(d.output, 'null'), d.version, d.attempt,
-       clock_timestamp() - make_interval(secs => d.started_ago),
-       clock_timestamp() - make_interval(secs => d.finished_ago), %(worker)s, d.epoch
-FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, step text, output json,
-     version integer, attempt integer, started_ago double precision, finished_ago double precision)
-{HELD}
-ON CONFLICT (run_id, step_name) DO UPDATE
-SET output = excluded.output, version = excluded.version, attempt = excluded.attempt,
-    started_at = excluded.started_at, finished_at = excluded.finished_at,
-    worker = excluded.worker, epoch = excluded.epoch, reused_from = NULL
-WHERE old.version <> excluded.version
+
+def _store(source: str) -> str:
+    """Store the outputs that `source` has; an output of the same version stays as it is."""
+    return f"""
+    INSERT INTO taskplatform.step_results AS old
+        (run_id, step_name, output, version, attempt, started_at, finished_at, worker, epoch)
+    SELECT run_id, step, coalesce(output, 'null'), version, attempt,
+           clock_timestamp() - make_interval(secs => started_ago),
+           clock_timestamp() - make_interval(secs => finished_ago), %(worker)s, epoch
+    FROM {source}
+    ON CONFLICT (run_id, step_name) DO UPDATE
+    SET output = excluded.output, version = excluded.version, attempt = excluded.attempt,
+        started_at = excluded.started_at, finished_at = excluded.finished_at,
+        worker = excluded.worker, epoch = excluded.epoch, reused_from = NULL
+    WHERE old.version <> excluded.version
 """
+
+
+RESULTS = _store(f"""(
+    SELECT w.run_id, d.*
+    FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, step text,
+         output json, version integer, attempt integer, started_ago double precision,
+         finished_ago double precision)
+    {HELD}
+) AS made""")
 
 # The plain case whole. It decides by nothing but the work rows that it writes, and an UPDATE that
 # waited for a lock looks at its row anew; they are given in order of id, and joined in that order.
@@ -48,19 +58,29 @@ WITH kept AS (
     WHERE w.id = d.work_id AND w.epoch = d.epoch AND {IS_HELD}
     RETURNING w.id, w.run_id, d.*
 ), stored AS (
-    INSERT INTO taskplatform.step_results AS old
-        (run_id, step_name, output, version, attempt, started_at, finished_at, worker, epoch)
-    SELECT run_id, step, coalesce(output, 'null'), version, attempt,
-           clock_timestamp() - make_interval(secs => started_ago),
-           clock_timestamp() - make_interval(secs => finished_ago), %(worker)s, epoch
-    FROM kept
-    ON CONFLICT (run_id, step_name) DO UPDATE
-    SET output = excluded.output, version = excluded.version, attempt = excluded.attempt,
-        started_at = excluded.started_at, finished_at = excluded.finished_at,
-        worker = excluded.worker, epoch = excluded.epoch, reused_from = NULL
-    WHERE old.version <> excluded.version
-)
+{_store("kept")})
 SELECT id FROM kept
+"""
+
+# The plain end whole: nobody's key ends with it, no handler hears of it. The run was locked before.
+FINISH = f"""
+WITH ended AS (
+    DELETE FROM taskplatform.work w
+    USING json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, step text,
+          output json, version integer, attempt integer, started_ago double precision,
+          finished_ago double precision, output_step text, run_started_ago double precision)
+    WHERE w.id = d.work_id AND w.epoch = d.epoch AND {IS_HELD}
+    RETURNING w.id, w.run_id, d.*
+), stored AS (
+{_store("ended")}), closed AS (
+    UPDATE taskplatform.runs r
+    SET status = 'succeeded', reason = NULL, due_at = NULL, waiting_for = NULL, error = NULL,
+        output_step = ended.output_step, finished_at = clock_timestamp(), version = r.version + 1,
+        started_at = coalesce(
+            r.started_at, clock_timestamp() - make_interval(secs => ended.run_started_ago))
+    FROM ended WHERE r.id = ended.run_id
+)
+SELECT id FROM ended
 """
 
 ATTEMPTS = f"""

@@ -8,6 +8,7 @@ import threading
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from kombu.connection import Connection
 
 from taskplatform import enqueue_many
@@ -29,6 +30,25 @@ def test_a_run_is_executed_step_by_step(env: Env, ledger: Ledger, log: Path) -> 
     view = run.view()
     assert [step.name for step in view.steps] == ["first", "second", "third"]
     assert all(len(step.attempts) == 1 for step in view.steps)
+
+
+@pytest.mark.parametrize("pool", ["threads", "solo"])
+def test_other_pools_execute_runs_too(env: Env, ledger: Ledger, log: Path, pool: str) -> None:
+    """Many bodies at once in one process, or one after the other."""
+    count = 20 if pool == "threads" else 4
+    with worker(env, log, "-P", pool, "-c", "10"):
+        runs = enqueue_many(
+            pipelines.three,
+            [
+                {"ledger": ledger.path, "id": str(n), "seconds": 0.3, "do": "sleep:second"}
+                for n in range(count)
+            ],
+        )
+        for run in runs:
+            assert run.wait(timeout=30).status == "succeeded"
+    assert len({line[2] for line in ledger.lines()}) == 1
+    for step in ("first", "second", "third"):
+        assert set(ledger.count(f"start:{step}").values()) == {1}
 
 
 def test_at_most_ten_at_once_and_ten_most_of_the_time(env: Env, ledger: Ledger, log: Path) -> None:
