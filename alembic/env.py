@@ -2,6 +2,7 @@
 
 from alembic import context
 from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
 
 from taskplatform.endpoints import database_url
 from taskplatform.storage.urls import sqlalchemy_url
@@ -14,7 +15,7 @@ def run() -> None:
     url = context.config.attributes.get("url")
     if url is None:
         url = database_url()
-    engine = create_engine(sqlalchemy_url(url))
+    engine = create_engine(sqlalchemy_url(url), poolclass=NullPool)
     with engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
         connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
@@ -25,7 +26,6 @@ def run() -> None:
             transaction_per_migration=False,
         )
         context.run_migrations()
-    engine.dispose()
 
 
 run()

@@ -98,14 +98,21 @@ def one_trip(connection: Session) -> Iterator[None]:
     Inside of a transaction it is a part of that.
     """
     alone = connection.info.transaction_status == TransactionStatus.IDLE
-    with connection.pipeline():
-        try:
-            yield
-        except BaseException:
-            if alone:
-                with suppress(psycopg.Error):
-                    connection.execute("ROLLBACK")
-            raise
+    try:
+        with connection.pipeline():
+            try:
+                yield
+            except BaseException:
+                if alone:
+                    with suppress(psycopg.Error):
+                        connection.execute("ROLLBACK")
+                raise
+    except psycopg.Error:
+        # What was to be prepared behind the failing statement is not, but psycopg believes so.
+        if alone and not connection.closed:
+            with suppress(psycopg.Error):
+                connection.execute("DEALLOCATE ALL")
+        raise
 
 
 _pools: dict[tuple[int, str], ConnectionPool[Session]] = {}
