@@ -108,10 +108,11 @@ def one_trip(connection: Session) -> Iterator[None]:
                         connection.execute("ROLLBACK")
                 raise
     except psycopg.Error:
-        # What was to be prepared behind the failing statement is not, but psycopg believes so.
+        # What was to be prepared behind the failing statement is not, but psycopg believes so. It
+        # forgets all that it prepared when a transaction is rolled back.
         if alone and not connection.closed:
-            with suppress(psycopg.Error):
-                connection.execute("DEALLOCATE ALL")
+            with suppress(psycopg.Error), connection.transaction(force_rollback=True):
+                pass
         raise
 
 
