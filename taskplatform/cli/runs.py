@@ -42,6 +42,7 @@ def runs() -> None:
 @click.option("--owner", help="Of this user or organization.")
 @click.option("--since", type=Moment(ago=True), metavar="24h|TIME", help="Created from then on.")
 @click.option("--until", type=Moment(ago=True), metavar="1h|TIME", help="Created before.")
+@click.option("--handlers", is_flag=True, help="Also the runs of event handlers.")
 @click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True)
 @click.option("--after", metavar="ID", help="The page after this run, the last one shown.")
 @output_option
@@ -52,6 +53,7 @@ def list_command(
     owner: str | None,
     since: datetime | None,
     until: datetime | None,
+    handlers: bool,
     limit: int,
     after: str | None,
     form: str,
@@ -73,6 +75,7 @@ def list_command(
         until=until,
         limit=limit,
         after=after,
+        handlers=handlers,
     )
     if form != "table":
         write_rows(found, form)

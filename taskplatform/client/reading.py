@@ -36,8 +36,11 @@ def list_runs(
     until: datetime | None = None,
     limit: int = 50,
     after: UUID | str | None = None,
+    handlers: bool = False,
 ) -> list[RunSummary]:
     """Runs created in [since, until), newest first; `after` is the last id of the page before.
+
+    The runs of event handlers are left out, unless `handlers` or their pipeline asks for them.
 
     Raises InvalidInput.
     """
@@ -56,6 +59,7 @@ def list_runs(
         since=since,
         until=until,
         after=None if after is None else _id(after),
+        handlers=handlers,
     )
     rows = call(lambda connection, _: history.list_runs(connection, wanted, limit))
     return [summary(row) for row in rows]

@@ -9,6 +9,7 @@ from uuid import UUID
 from psycopg import sql
 from psycopg.rows import class_row
 
+from taskplatform.core.names import HANDLER_PREFIX
 from taskplatform.storage.connection import Session
 
 
@@ -168,6 +169,7 @@ class Wanted:
     since: datetime | None = None
     until: datetime | None = None
     after: UUID | None = None
+    handlers: bool = False
 
 
 _COLUMNS = """
@@ -198,6 +200,7 @@ _CLAUSES: dict[str, LiteralString] = {
     "until": "created_at < %(until)s AND id < %(until_id)s",
     "after": "id < %(after)s",
 }
+_NO_HANDLERS: LiteralString = "pipeline NOT LIKE %(handlers)s"
 _STATUSES: LiteralString = "status = ANY (%(statuses)s::text[])"
 
 # Ids are times of the client, created_at is of the database: a day lies between them at most.
@@ -215,6 +218,8 @@ def list_runs(connection: Session, wanted: Wanted, limit: int) -> list[RunRow]:
         "after": wanted.after,
     }
     clauses = [_CLAUSES[name] for name, value in values.items() if value is not None]
+    if not wanted.handlers and wanted.pipeline is None:
+        clauses.append(_NO_HANDLERS)
     statement: LiteralString = _LIST
     if "succeeded" in wanted.statuses:
         clauses.append(_STATUSES)
@@ -225,6 +230,7 @@ def list_runs(connection: Session, wanted: Wanted, limit: int) -> list[RunRow]:
         "since_id": wanted.since and _id_at(wanted.since, -_SLACK),
         "until_id": wanted.until and _id_at(wanted.until, _SLACK),
         "limit": limit,
+        "handlers": f"{HANDLER_PREFIX}%",
     }
     conditions = sql.SQL(" AND ").join(map(sql.SQL, clauses or ["true"]))
     cursor = connection.cursor(row_factory=class_row(RunRow))

@@ -11,6 +11,7 @@ import pytest
 from taskplatform.client.pipeline import Pipeline, enqueue_many
 from taskplatform.client.reading import get_run, list_runs
 from taskplatform.core import registry
+from taskplatform.core.ids import uuid7
 from taskplatform.errors import (
     Conflict,
     InvalidInput,
@@ -204,3 +205,20 @@ def test_a_run_looks_once_for_all_its_properties(orders: Orders, monkeypatch: An
     monkeypatch.setattr("taskplatform.client.run.call", None)
 
     assert (run.status, run.reason, run.due_at, run.error) == ("queued", None, None, None)
+
+
+def test_runs_of_event_handlers_are_listed_when_asked_for(
+    orders: Orders, connection: Session
+) -> None:
+    """Q7: a list shows what the application enqueued, unless handlers are asked for."""
+    order = orders.enqueue({"number": "1"})
+    handler = uuid7()
+    connection.execute(
+        "INSERT INTO taskplatform.runs (id, pipeline, status, input)"
+        " VALUES (%s, 'on:orders/task.failed:tell', 'queued', '{}')",
+        (handler,),
+    )
+
+    assert [run.id for run in list_runs()] == [order.id]
+    assert [run.id for run in list_runs(handlers=True)] == [handler, order.id]
+    assert [run.id for run in list_runs(pipeline="on:orders/task.failed:tell")] == [handler]
