@@ -27,9 +27,11 @@ _PID, _STATE, _HOLDER, _LEASE = 0, 4, 8, 16
 _SEQUENCE, _NOTE = 24, 32  # note: work, epoch, started, hard deadline
 _REVOKE, _CANCELLED, _INTERRUPT, _REFUSED, _BATCH = 64, 65, 66, 72, 80
 
-_I64 = struct.Struct("=q")
-_U32 = struct.Struct("=I")
-_NOTE_FIELDS = struct.Struct("=qqqq")
+# Native formats are stored in one piece each; the others byte by byte, and a sequence number that
+# is read between two of its bytes may look even while the note is being written.
+_I64 = struct.Struct("@q")
+_U32 = struct.Struct("@I")
+_NOTE_FIELDS = struct.Struct("@qqqq")
 
 FREE, IDLE, SHIFT = 0, 1, 2
 

@@ -10,7 +10,7 @@ from tests.acceptance.conftest import Ledger
 from tests.acceptance.processes import Worker, wait_for, worker
 
 Env = dict[str, str]
-ORDER = {"id": "a", "seconds": 6, "do": "sleep:second"}
+ORDER = {"id": "a", "seconds": 10, "do": "sleep:second"}
 
 
 @pytest.mark.parametrize("ask", [Worker.term, Worker.term_group])
@@ -33,7 +33,7 @@ def test_a_body_is_handed_back_after_the_grace(
     env: Env, ledger: Ledger, log: Path, ask: object
 ) -> None:
     """Handed back at once, as interrupted, which is not counted as a failure."""
-    order = {**ORDER, "seconds": 30, "ledger": ledger.path}
+    order = {**ORDER, "ledger": ledger.path}
     with worker({**env, "TASKPLATFORM_SHUTDOWN_GRACE": "2"}, log, "-c", "2") as one:
         run = pipelines.three.enqueue(order)
         wait_for(lambda: ledger.has("start:second"), 20, "the second step started")

@@ -189,6 +189,26 @@ def test_a_reader_never_sees_half_a_note(table: SlotTable) -> None:
     assert len(seen) > 10
 
 
+def test_a_number_is_written_in_one_piece(table: SlotTable) -> None:
+    """A sequence number between two of its bytes would look even while a note is written."""
+    slot = table.allocate()
+    one, other = 0x00FF_00FF_00FF, 0x0100_0100_0100
+    slot._set(slots._SEQUENCE, one)
+
+    def write() -> None:
+        for _ in range(200_000):
+            slot._set(slots._SEQUENCE, other)
+            slot._set(slots._SEQUENCE, one)
+        slot._set(slots._SEQUENCE, 1)
+
+    pid = in_a_child(write)
+    seen = set[int]()
+    while (number := slot._get(slots._SEQUENCE)) != 1:
+        seen.add(number)
+    assert ended_well(pid)
+    assert seen == {one, other}
+
+
 def test_a_writer_that_died_in_the_middle_leaves_no_note(table: SlotTable) -> None:
     """F1: the body had not started, or had ended; and the next owner of the slot can write."""
     slot = table.allocate()
