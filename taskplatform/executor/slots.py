@@ -9,7 +9,6 @@ Times are CLOCK_MONOTONIC in nanoseconds, which all processes of a machine share
 import fcntl
 import mmap
 import os
-import struct
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,12 +25,6 @@ _GRACE_ENDS, _COLD, _MESSAGES_WAIT, _CLAIM_LOCK = 0, 8, 9, 16
 _PID, _STATE, _HOLDER, _LEASE = 0, 4, 8, 16
 _SEQUENCE, _NOTE = 24, 32  # note: work, epoch, started, hard deadline
 _REVOKE, _CANCELLED, _INTERRUPT, _REFUSED, _BATCH = 64, 65, 66, 72, 80
-
-# Native formats are stored in one piece each; the others byte by byte, and a sequence number that
-# is read between two of its bytes may look even while the note is being written.
-_I64 = struct.Struct("@q")
-_U32 = struct.Struct("@I")
-_NOTE_FIELDS = struct.Struct("@qqqq")
 
 FREE, IDLE, SHIFT = 0, 1, 2
 
@@ -52,6 +45,10 @@ class SlotTable:
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self._memory = mmap.mmap(fd, _SIZE)
+        # Numbers are stored through these in one piece; struct.pack_into clears the bytes first,
+        # and whoever read the sequence number then took half a note for a whole one.
+        self._words = memoryview(self._memory).cast("q")
+        self._halves = memoryview(self._memory).cast("I")
         self._allocation = threading.Lock()
 
     @classmethod
@@ -78,7 +75,7 @@ class SlotTable:
     def all(self) -> Iterator["Slot"]:
         """Every slot, taken or free."""
         for number in range(SLOTS):
-            yield Slot(self._memory, number)
+            yield Slot(self._memory, self._words, self._halves, number)
 
     def taken(self) -> list["Slot"]:
         """The slots that have an owner; the first free one of a never-used rest ends the search."""
@@ -92,11 +89,11 @@ class SlotTable:
 
     @property
     def grace_ends_ns(self) -> int:
-        return int(_I64.unpack_from(self._memory, _GRACE_ENDS)[0])
+        return self._words[_GRACE_ENDS // 8]
 
     @grace_ends_ns.setter
     def grace_ends_ns(self, value: int) -> None:
-        _I64.pack_into(self._memory, _GRACE_ENDS, value)
+        self._words[_GRACE_ENDS // 8] = value
 
     @property
     def shutting_down(self) -> bool:
@@ -122,10 +119,18 @@ class SlotTable:
 class Slot:
     """One child's part of the table."""
 
-    __slots__ = ("_at", "_memory", "number")
+    __slots__ = ("_at", "_halves", "_memory", "_words", "number")
 
-    def __init__(self, memory: mmap.mmap, number: int) -> None:
+    def __init__(
+        self,
+        memory: mmap.mmap,
+        words: "memoryview[int]",
+        halves: "memoryview[int]",
+        number: int,
+    ) -> None:
         self._memory = memory
+        self._words = words
+        self._halves = halves
         self._at = _HEADER + number * _SLOT
         self.number = number
 
@@ -133,7 +138,7 @@ class Slot:
         """Clear the slot; a pid of 0 frees it."""
         self._memory[self._at + 4 : self._at + _SLOT - 1] = bytes(_SLOT - 5)
         self._memory[self._at + _SLOT - 1] = 1
-        _U32.pack_into(self._memory, self._at + _PID, pid)
+        self._halves[(self._at + _PID) // 4] = pid
 
     @property
     def used(self) -> bool:
@@ -141,7 +146,7 @@ class Slot:
 
     @property
     def pid(self) -> int:
-        return int(_U32.unpack_from(self._memory, self._at + _PID)[0])
+        return self._halves[(self._at + _PID) // 4]
 
     @property
     def state(self) -> int:
@@ -229,7 +234,7 @@ class Slot:
         """The running body, or None."""
         for _ in range(1000):
             before = self._get(_SEQUENCE)
-            values = _NOTE_FIELDS.unpack_from(self._memory, self._at + _NOTE)
+            values = self._words[self._note : self._note + 4].tolist()
             if before % 2 == 0 and self._get(_SEQUENCE) == before:
                 return Note(*values) if values[0] else None
         # The writer died in the middle of it: the body had not started or had ended.
@@ -238,11 +243,16 @@ class Slot:
     def _write_note(self, *fields: int) -> None:
         sequence = self._get(_SEQUENCE)
         self._set(_SEQUENCE, sequence + 1)
-        _NOTE_FIELDS.pack_into(self._memory, self._at + _NOTE, *fields)
+        words, place = self._words, self._note
+        words[place], words[place + 1], words[place + 2], words[place + 3] = fields
         self._set(_SEQUENCE, sequence + 2)
 
+    @property
+    def _note(self) -> int:
+        return (self._at + _NOTE) // 8
+
     def _get(self, offset: int) -> int:
-        return int(_I64.unpack_from(self._memory, self._at + offset)[0])
+        return self._words[(self._at + offset) // 8]
 
     def _set(self, offset: int, value: int) -> None:
-        _I64.pack_into(self._memory, self._at + offset, value)
+        self._words[(self._at + offset) // 8] = value
