@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic_ns
@@ -170,23 +171,23 @@ def test_processes_and_threads_take_a_slot_each(table: SlotTable) -> None:
 def test_a_reader_never_sees_half_a_note(table: SlotTable) -> None:
     """A kill at the hard limit compares the whole note: a mix would kill the wrong body."""
     slot = table.allocate()
-    rounds = 30_000
 
     def write() -> None:
-        for number in range(1, rounds):
+        number, until = 1, time.monotonic() + 60
+        while not slot.revoke and time.monotonic() < until:
             slot.begin(number, number, number)
             if number % 3 == 0:
                 slot.end()
-        slot.begin(rounds, rounds, rounds)
+            number += 1
 
     pid = in_a_child(write)
     seen = set[int]()
-    while (note := slot.note()) is None or note.work_id != rounds:
-        if note is not None:
+    while len(seen) < 200:
+        if (note := slot.note()) is not None:
             assert note.work_id == note.epoch == note.hard_deadline_ns
             seen.add(note.work_id)
+    slot.revoke = True
     assert ended_well(pid)
-    assert len(seen) > 10
 
 
 def test_a_number_is_written_in_one_piece(table: SlotTable) -> None:
@@ -206,7 +207,7 @@ def test_a_number_is_written_in_one_piece(table: SlotTable) -> None:
     while (number := slot._get(slots._SEQUENCE)) != 1:
         seen.add(number)
     assert ended_well(pid)
-    assert seen == {one, other}
+    assert seen <= {one, other}
 
 
 def test_a_writer_that_died_in_the_middle_leaves_no_note(table: SlotTable) -> None:
