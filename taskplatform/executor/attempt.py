@@ -101,5 +101,4 @@ def _execute(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome
     if branch.first_body_at is None:
         branch.first_body_at = branch.step_started_at
     child.costs.observe(step.task_name, monotonic() - branch.step_started_at)
-    child.steps_done += 1
     return outcome

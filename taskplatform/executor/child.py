@@ -63,7 +63,6 @@ class Child:
         self.costs = Costs()
         self.time_limit = TimeLimit(lambda: self.slot.interrupt)
         self.lock = threading.RLock()
-        self.steps_done = 0
         self.leaving = False
         self._parent = parent
         self._connection: Session | None = None

@@ -16,7 +16,6 @@ from taskplatform.core.ids import uuid7
 from taskplatform.core.outcome import Outcome
 from taskplatform.core.pipeline import Declaration
 from taskplatform.core.segments import same_segment
-from taskplatform.core.step import Step
 from taskplatform.executor.branch import Branch
 from taskplatform.executor.costs import BUDGET, Costs
 from taskplatform.storage.claim import Claimed
@@ -217,16 +216,11 @@ def _failed(branch: Branch, failure: Failure) -> End:
     first = branch.first_body_at
     return End(
         "failed",
-        error=with_step(failure, branch.step),
+        error=failure.encode(branch.step.name),
         started_ago=None if first is None else monotonic() - first,
         owns_key=branch.claimed.key is not None,
         key_seconds=branch.declaration.idempotency,
     )
-
-
-def with_step(failure: Failure, step: Step) -> bytes:
-    """The failure as stored with the run: it names the step."""
-    return orjson.dumps({**orjson.loads(failure.encode()), "step": step.name})
 
 
 def _attempt(branch: Branch, outcome: str, failure: Failure | None) -> Attempt:
@@ -252,7 +246,7 @@ def _end(
     if failure is None:
         name, data = "task.completed", orjson.Fragment(output)
     else:
-        name, data = "task.failed", orjson.Fragment(with_step(failure, branch.step))
+        name, data = "task.failed", orjson.Fragment(failure.encode(branch.step.name))
     made = _handlers(branch.claimed, branch.declaration, default_queue, name, data)
     return _settled(branch, end, result=result, attempt=attempt, handlers=made)
 
