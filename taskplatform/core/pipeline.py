@@ -21,6 +21,7 @@ from taskplatform.core.names import (
     step_name,
 )
 from taskplatform.core.retry import Retry
+from taskplatform.core.stages import Stage, staged
 from taskplatform.core.step import Step
 from taskplatform.core.throttle import Throttle
 from taskplatform.errors import DeclarationError
@@ -64,6 +65,7 @@ class Declaration(Generic[In]):
         self._input_names = tuple(input_names)
         self._drafts: list[Draft] = []
         self._steps: tuple[Step, ...] | None = None
+        self._stages: tuple[Stage, ...] | None = None
         if not is_pipeline_name(name):
             raise self._error(
                 "a name has small letters, digits, dots, dashes and underscores, at most 100"
@@ -152,6 +154,13 @@ class Declaration(Generic[In]):
             self.finalize()
         assert self._steps is not None
         return self._steps
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The steps in order, those that execute side by side together; finalizes the pipeline."""
+        if self._stages is None:
+            self._stages = staged(self.steps)
+        return self._stages
 
     def find(self, name: str) -> Step | None:
         """The step of that name."""

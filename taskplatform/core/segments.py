@@ -1,28 +1,57 @@
-"""Which step comes next, and which ones execute together."""
+"""Which steps come next, and which ones execute together."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from taskplatform.core.pipeline import Declaration
+from taskplatform.core.shapes import Kind
+from taskplatform.core.stages import Stage
 from taskplatform.core.step import Step
 
 
-def next_step(declaration: Declaration[Any], done: Mapping[str, int]) -> Step | None:
-    """The step to execute next, by the code as it is now; None: the run is complete.
+def next_stage(declaration: Declaration[Any], done: Mapping[str, int]) -> Stage:
+    """The steps to execute next, by the code as it is now; none: the run is complete.
 
-    `done` has the version of each stored output. It is the first declared step without an
-    output, or whose version changed in a run that has not passed it: no later declared step
-    has an output.
+    `done` has the version of each stored output. It is what is missing of the first declared
+    stage that misses something; also a step whose version changed, in a run that has not passed
+    it: no later stage has an output.
     """
-    steps = declaration.steps
-    last = max((index for index, step in enumerate(steps) if step.name in done), default=-1)
-    for index, step in enumerate(steps):
-        if step.name not in done or (index == last and done[step.name] != step.version):
-            return step
+    declared = declaration.stages
+    last = max(
+        (at for at, stage in enumerate(declared) for step in stage if step.name in done),
+        default=-1,
+    )
+    for at, stage in enumerate(declared):
+        missing = tuple(
+            step
+            for step in stage
+            if step.name not in done or (at == last and done[step.name] != step.version)
+        )
+        if missing:
+            return missing
+    return ()
+
+
+def next_step(declaration: Declaration[Any], done: Mapping[str, int]) -> Step | None:
+    """The first step of the next stage; None: the run is complete."""
+    return next(iter(next_stage(declaration, done)), None)
+
+
+def next_compensation(declaration: Declaration[Any], done: Mapping[str, int]) -> Step | None:
+    """What has to be undone next in a run that failed for good: the latest finished step first."""
+    for step in reversed(declaration.steps):
+        undo = step.compensation
+        if undo is not None and step.name in done and undo.name not in done:
+            return undo
     return None
+
+
+def output_steps(declaration: Declaration[Any]) -> tuple[str, ...]:
+    """The steps whose outputs are the run's: of the last stage."""
+    return tuple(step.name for step in declaration.stages[-1])
 
 
 def same_segment(declaration: Declaration[Any], a: Step, b: Step, default_queue: str) -> bool:
     """Whether b may follow a within one shift: on the same queue, and with nothing to wait for."""
     default = declaration.queue or default_queue
-    return (a.queue or default) == (b.queue or default) and not b.throttles
+    return b.kind is Kind.BODY and (a.queue or default) == (b.queue or default) and not b.throttles

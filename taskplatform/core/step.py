@@ -12,6 +12,7 @@ from taskplatform.core.binding import Bound, Source
 from taskplatform.core.context import Context
 from taskplatform.core.json import Codec
 from taskplatform.core.retry import Retry
+from taskplatform.core.shapes import Child, Kind, Mapped, Wait
 from taskplatform.core.throttle import Throttle
 
 
@@ -37,6 +38,15 @@ class Step:
     version: int
     bound: Bound = field(repr=False)
     input: Codec = field(repr=False)
+    kind: Kind = Kind.BODY
+    group: str | None = None
+    transactional: bool = False
+    heartbeat: float | None = None
+    mapped: Mapped | None = field(default=None, repr=False)
+    sleep: float | None = None
+    wait: Wait | None = field(default=None, repr=False)
+    child: Child | None = field(default=None, repr=False)
+    compensation: "Step | None" = field(default=None, repr=False)
 
     @cached_property
     def task_name(self) -> str:
