@@ -39,6 +39,8 @@ ALTER TABLE taskplatform.work
     ADD COLUMN progress_total double precision,
     ADD COLUMN heartbeat_at   timestamptz,
     ADD CONSTRAINT work_rest CHECK (rest IN ('sleep', 'event', 'child', 'branches', 'canvas'));
+UPDATE taskplatform.work w SET reason = r.reason, waiting_for = r.waiting_for
+FROM taskplatform.runs r WHERE r.id = w.run_id AND w.due_at IS NOT NULL AND r.reason IS NOT NULL;
 
 ALTER TABLE taskplatform.step_results ADD COLUMN log text;
 ALTER TABLE taskplatform.step_attempts ADD COLUMN log text;
@@ -81,6 +83,7 @@ CREATE TABLE taskplatform.waits (
     expires_at  timestamptz NOT NULL DEFAULT 'infinity',
     event_id    uuid,
     passed      uuid[] NOT NULL DEFAULT '{}',
+    created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (run_id, step_name)
 );
 CREATE INDEX waits_open ON taskplatform.waits (event, value) WHERE event_id IS NULL;

@@ -55,7 +55,7 @@ def context(child: Child, branch: Branch) -> Context:
     """The `ctx` of the attempt that is about to start."""
     return Context(
         run_id=branch.claimed.run_id,
-        step=branch.step.name,
+        step=branch.label,
         attempt=branch.number,
         cancelled=lambda: child.slot.cancelled,
     )

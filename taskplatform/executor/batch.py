@@ -16,14 +16,16 @@ import psycopg
 from taskplatform.core import registry
 from taskplatform.core.failure import Failure
 from taskplatform.core.outcome import Failed, Outcome, Succeeded
+from taskplatform.core.shapes import Kind
 from taskplatform.core.step import Unreadable
 from taskplatform.errors import PipelineNotFound, Unavailable
-from taskplatform.executor import verdict
+from taskplatform.executor import standing, verdict
 from taskplatform.executor.attempt import Revoked, attempt, context
 from taskplatform.executor.branch import Branch, open_branch
 from taskplatform.executor.child import Child
+from taskplatform.executor.rests import move, rests, spawn
 from taskplatform.storage.claim import Claimed
-from taskplatform.storage.settlement import Keep, PutBack, Settlement
+from taskplatform.storage.settlement import Keep, Settlement
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +33,8 @@ logger = logging.getLogger(__name__)
 PATIENCE = 0.01
 
 Ring = Callable[[dict[str, int]], None]
+# Without an outcome: the branch comes to rest.
+Pending = tuple[Branch, Settlement, Outcome | None]
 
 
 class Batch:
@@ -39,7 +43,7 @@ class Batch:
     def __init__(self, child: Child, ring: Ring) -> None:
         self._child = child
         self._ring = ring
-        self._pending: list[tuple[Branch, Settlement, Outcome]] = []
+        self._pending: list[Pending] = []
         self._oldest = 0.0
         self._going_on: list[Branch] = []
         self._room = verdict.Room()
@@ -74,15 +78,17 @@ class Batch:
             try:
                 declaration = registry.get(one.pipeline)
             except PipelineNotFound as error:
-                others.append(verdict.parked(one, self._child.default_queue, str(error)))
+                others.append(standing.parked(one, self._child.default_queue, str(error)))
                 continue
-            branch = open_branch(one, declaration)
-            if branch is None:
-                others.append(verdict.finished(one, declaration, self._child.default_queue))
-            else:
+            if one.rest == "branches" and one.open_branches:
+                others.append(standing.joining(one, self._child.default_queue))
+            elif branch := open_branch(one, declaration):
                 branches.append(branch)
+            else:
+                others.append(standing.standing(one, declaration, self._child.default_queue))
         if others:
-            self._child.settle(others)
+            accepted = self._child.settle(others)
+            self._ring_for([one for one in others if one.work_id in accepted])
         return branches
 
     def _walk(self, wave: list[Branch]) -> None:
@@ -100,18 +106,14 @@ class Batch:
     def _step(self, branch: Branch) -> bool:
         left = branch.seconds_left
         if left is not None and left <= 0:
-            self._child.settle([verdict.out_of_time(branch, self._child.default_queue)])
+            self._child.settle([standing.out_of_time(branch, self._child.default_queue)])
             return True
         try:
-            arguments = branch.step.bind(
-                branch.claimed.input, branch.claimed.outputs, context(self._child, branch)
-            )
+            outcome = self._outcome(branch)
         except Unreadable as error:
             queue = branch.step.queue or self._child.default_queue
-            self._child.settle([verdict.parked(branch.claimed, queue, str(error))])
+            self._child.settle([standing.parked(branch.claimed, queue, str(error))])
             return True
-        try:
-            outcome = attempt(self._child, branch, arguments)
         except Revoked:
             return False
         except (psycopg.Error, Unavailable) as error:
@@ -121,11 +123,25 @@ class Batch:
             self._add(branch, outcome)
         return True
 
-    def _add(self, branch: Branch, outcome: Outcome) -> None:
+    def _outcome(self, branch: Branch) -> Outcome | Settlement:
+        child, claimed = self._child, branch.claimed
+        if rests(branch) and (moved := move(child, branch)) is not None:
+            return moved
+        arguments = branch.step.bind(
+            claimed.input, claimed.outputs, context(child, branch), claimed.item, claimed.position
+        )
+        outcome = attempt(child, branch, arguments)
+        if branch.step.kind is Kind.CHILD and isinstance(outcome, Succeeded):
+            return spawn(child, branch, outcome.output)
+        return outcome
+
+    def _add(self, branch: Branch, outcome: Outcome | Settlement) -> None:
         if not self._pending:
             self._oldest = monotonic()
-        settlement = self._judge(branch, outcome)
-        self._pending.append((branch, settlement, outcome))
+        if isinstance(outcome, Settlement):
+            self._pending.append((branch, outcome, None))
+        else:
+            self._pending.append((branch, self._judge(branch, outcome), outcome))
 
     def _judge(self, branch: Branch, outcome: Outcome) -> Settlement:
         child = self._child
@@ -146,13 +162,12 @@ class Batch:
             pending, self._pending = self._pending, []
             self._settle(pending)
 
-    def _settle(self, pending: list[tuple[Branch, Settlement, Outcome]]) -> None:
+    def _settle(self, pending: list[Pending]) -> None:
         try:
             accepted = self._child.settle([settlement for _, settlement, _ in pending])
         except psycopg.Error as error:
             self._settle_apart(pending, error)
             return
-        rung: dict[str, int] = {}
         for branch, settlement, outcome in pending:
             if settlement.work_id not in accepted:
                 continue
@@ -160,16 +175,13 @@ class Batch:
                 case Keep(step) if isinstance(outcome, Succeeded):
                     branch.advance(outcome.output, step)
                     self._going_on.append(branch)
-                case PutBack(queue=queue, delay=None):
-                    rung[queue] = rung.get(queue, 0) + 1
-            for handler in settlement.handlers:
-                rung[handler.queue] = rung.get(handler.queue, 0) + 1
-        if rung:
+        self._ring_for([one for _, one, _ in pending if one.work_id in accepted])
+
+    def _ring_for(self, committed: Sequence[Settlement]) -> None:
+        if rung := standing.made_ready(committed):
             self._ring(rung)
 
-    def _settle_apart(
-        self, pending: list[tuple[Branch, Settlement, Outcome]], error: psycopg.Error
-    ) -> None:
+    def _settle_apart(self, pending: list[Pending], error: psycopg.Error) -> None:
         # One value that the database refuses must not keep its neighbours from being stored.
         if len(pending) > 1:
             for one in pending:
@@ -180,7 +192,7 @@ class Batch:
             logger.error("run %s: its failure cannot be stored: %s", settlement.run_id, error)
             why = f"its failure cannot be stored: {Failure.of(error).message}"
             queue = branch.step.queue or self._child.default_queue
-            self._child.settle([verdict.parked(branch.claimed, queue, why)])
+            self._child.settle([standing.parked(branch.claimed, queue, why)])
             return
         failed = Failed(Failure("OutputNotStorable", f"the database refused it: {error}", ""))
         self._settle([(branch, self._judge(branch, failed), failed)])

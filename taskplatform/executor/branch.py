@@ -5,7 +5,9 @@ from time import monotonic
 from typing import Any
 
 from taskplatform.core.pipeline import Declaration
-from taskplatform.core.segments import next_step
+from taskplatform.core.segments import next_compensation, next_stage
+from taskplatform.core.shapes import Kind
+from taskplatform.core.stages import Stage
 from taskplatform.core.step import Step
 from taskplatform.storage.claim import Claimed
 
@@ -20,41 +22,71 @@ class Branch:
     failures: int
     put_off: float
     started: bool
+    rested: bool = False
     first_body_at: float | None = None
     step_started_at: float = 0.0
     claimed_at: float = field(default_factory=monotonic)
 
     @property
+    def label(self) -> str:
+        """The name under which the attempts are kept: of the step, or of the item."""
+        place = self.claimed.position
+        return self.step.name if place is None else f"{self.step.name}[{place}]"
+
+    @property
     def number(self) -> int:
         """The number of the next attempt at the step, from 1."""
-        return self.claimed.attempts.get(self.step.name, 0) + 1
+        return self.claimed.attempts.get(self.label, 0) + 1
 
     @property
     def seconds_left(self) -> float | None:
-        """What remains of the run's own time limit."""
+        """What remains of the run's own time limit; compensations have none."""
         left = self.claimed.seconds_left
-        return None if left is None else left - (monotonic() - self.claimed_at)
+        if left is None or self.claimed.failing:
+            return None
+        return left - (monotonic() - self.claimed_at)
 
-    def following(self) -> Step | None:
-        """The step after the current one, once that has an output; None: the run is done."""
+    def following(self) -> Stage:
+        """The stage after the current step, once that has an output; empty: the run is done."""
         done = {**self.claimed.versions, self.step.name: self.step.version}
-        return next_step(self.declaration, done)
+        if self.claimed.failing:
+            undo = next_compensation(self.declaration, done)
+            return () if undo is None else (undo,)
+        return next_stage(self.declaration, done)
 
     def advance(self, output: bytes, name: str) -> None:
         """Take over the committed output and go on with the step of that name."""
-        step = next(one for one in self.declaration.steps if one.name == name)
+        step = self.declaration.find(name)
+        assert step is not None
         self.claimed.outputs[self.step.name] = output
         self.claimed.versions[self.step.name] = self.step.version
         self.step = step
         self.failures = 0
         self.put_off = 0.0
+        self.rested = False
+
+
+def stage_of(claimed: Claimed, declaration: Declaration[Any]) -> Stage:
+    """What a claimed row has to do by the code here; empty: nothing more."""
+    if not claimed.branch:
+        if claimed.failing:
+            undo = next_compensation(declaration, claimed.versions)
+            return () if undo is None else (undo,)
+        return next_stage(declaration, claimed.versions)
+    step = declaration.find(claimed.step)
+    if step is None:
+        return ()
+    if claimed.position is not None:
+        return (step,) if step.kind is Kind.MAP and claimed.item is not None else ()
+    return () if claimed.versions.get(step.name) == step.version else (step,)
 
 
 def open_branch(claimed: Claimed, declaration: Declaration[Any]) -> Branch | None:
-    """Find where a claimed branch stands by the code here; None when no step is left to do."""
-    step = next_step(declaration, claimed.versions)
-    if step is None:
+    """Find where a claimed branch stands by the code here; None unless it is at one step."""
+    stage = stage_of(claimed, declaration)
+    if len(stage) != 1:
         return None
+    (step,) = stage
     same = step.name == claimed.step
     return Branch(
         claimed,
@@ -63,4 +95,5 @@ def open_branch(claimed: Claimed, declaration: Declaration[Any]) -> Branch | Non
         failures=claimed.failures if same else 0,
         put_off=claimed.put_off if same else 0.0,
         started=claimed.started,
+        rested=same and claimed.rest is not None,
     )

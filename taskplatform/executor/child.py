@@ -13,6 +13,7 @@ from uuid import UUID
 import psycopg
 
 from taskplatform.core import registry
+from taskplatform.core.shapes import Kind
 from taskplatform.errors import Unavailable
 from taskplatform.executor.costs import BUDGET, Costs
 from taskplatform.executor.instruments import Instrument, Silent
@@ -68,6 +69,7 @@ class Child:
         self._connection: Session | None = None
         self._last_epoch = 0
         self._doubtful_holder = 0
+        self._needed: tuple[tuple[str, ...], dict[str, tuple[str, ...]]] | None = None
 
     @property
     def connection(self) -> Session:
@@ -115,6 +117,7 @@ class Child:
                     limit=self.costs.limit(),
                     costs=self.costs.known,
                     budget=BUDGET,
+                    needs=self._needs(),
                 )
             )
 
@@ -123,9 +126,18 @@ class Child:
         with self.lock:
             return self._asking(
                 lambda: claim_run(
-                    self.connection, holder=self._holder(), after=self._last_epoch, run_id=run_id
+                    self.connection,
+                    holder=self._holder(),
+                    after=self._last_epoch,
+                    run_id=run_id,
+                    needs=self._needs(),
                 )
             )
+
+    def look(self, question: Callable[[Session], T]) -> T:
+        """Ask the database something. Raises Unavailable."""
+        with self.lock:
+            return self._asking(lambda: question(self.connection))
 
     def ready(self, queues: Sequence[str]) -> bool:
         """Tell whether there is anything to claim; False also when nobody can tell."""
@@ -177,6 +189,19 @@ class Child:
         if late:
             self.slot.refused += late
             logger.warning("%d late result(s) refused: the work was taken over or ended", late)
+
+    def _needs(self) -> dict[str, tuple[str, ...]]:
+        """What the items of each map are given; those of the others are read whole."""
+        known = registry.names()
+        if self._needed is None or self._needed[0] != known:
+            maps = {
+                step.task_name: step.needs
+                for declaration in registry.all()
+                for step in declaration.steps
+                if step.kind is Kind.MAP
+            }
+            self._needed = (known, maps)
+        return self._needed[1]
 
     def _holder(self) -> int:
         slot = self.slot

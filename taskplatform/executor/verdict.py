@@ -1,33 +1,22 @@
 """Verdict: from an outcome to what is committed for it."""
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from time import monotonic
-from typing import Any
-
-import orjson
 
 from taskplatform.core.disposition import Advance, Again, Disposition, Fail, HandBack, dispose
 from taskplatform.core.failure import Failure
-from taskplatform.core.handlers import handlers
-from taskplatform.core.ids import uuid7
 from taskplatform.core.outcome import Outcome
-from taskplatform.core.pipeline import Declaration
 from taskplatform.core.segments import same_segment
+from taskplatform.core.shapes import Kind
+from taskplatform.core.stages import Stage
+from taskplatform.executor import ending
+from taskplatform.executor.arrival import Arrival, arrive
 from taskplatform.executor.branch import Branch
 from taskplatform.executor.costs import BUDGET, Costs
-from taskplatform.storage.claim import Claimed
-from taskplatform.storage.settlement import (
-    Attempt,
-    End,
-    Handler,
-    Keep,
-    PutBack,
-    Result,
-    Settlement,
-)
+from taskplatform.executor.ending import settled
+from taskplatform.executor.standing import attempt_of, capped, rest
+from taskplatform.storage.settlement import Join, Keep, PutBack, Result, Settlement
 
 # A claim fills the budget, and the next steps may be a little dearer than the first: without some
 # play each wave would put a few runs back, and somebody would have to claim them again.
@@ -82,18 +71,13 @@ def settlement(
         case Again():
             return _again(branch, disposition, default_queue)
         case Fail(attempt_outcome, failure):
-            return _end(
-                branch,
-                default_queue,
-                _failed(branch, failure),
-                attempt=_attempt(branch, attempt_outcome, failure),
-                failure=failure,
-            )
+            attempt = attempt_of(branch, attempt_outcome, failure)
+            return ending.fail(branch, default_queue, failure, attempt)
         case HandBack():
-            return _settled(
-                branch,
+            return settled(
+                branch.claimed,
                 put_back(branch, default_queue, tried=True),
-                attempt=_attempt(branch, "interrupted", None),
+                attempt=attempt_of(branch, "interrupted", None),
             )
 
 
@@ -111,7 +95,7 @@ def put_back(branch: Branch, default_queue: str, *, tried: bool = False) -> PutB
 
 def released(branch: Branch, default_queue: str) -> Settlement:
     """Give back a branch whose next body was not started."""
-    return _settled(branch, put_back(branch, default_queue))
+    return settled(branch.claimed, put_back(branch, default_queue))
 
 
 def expecting(settlement: Settlement, step: str) -> Settlement:
@@ -119,48 +103,11 @@ def expecting(settlement: Settlement, step: str) -> Settlement:
     return replace(settlement, expected=step)
 
 
-def parked(claimed: Claimed, queue: str, why: str) -> Settlement:
-    """Leave a run to a person: the code here cannot read what is stored."""
-    then = PutBack(
-        claimed.step,
-        queue,
-        delay=float("inf"),
-        reason="parked",
-        waiting_for=why[:2000],
-        failures=claimed.failures,
-        put_off=claimed.put_off,
-    )
-    return Settlement(claimed.work_id, claimed.epoch, claimed.run_id, then)
-
-
-def finished(claimed: Claimed, declaration: Declaration[Any], default_queue: str) -> Settlement:
-    """End a run of which the code here has no step left to execute."""
-    last = next(
-        (one.name for one in reversed(declaration.steps) if one.name in claimed.outputs), None
-    )
-    end = End(
-        "succeeded",
-        output_step=last,
-        owns_key=claimed.key is not None,
-        key_seconds=declaration.idempotency,
-    )
-    output = claimed.outputs.get(last, b"null") if last else b"null"
-    made = _handlers(claimed, declaration, default_queue, "task.completed", orjson.Fragment(output))
-    return Settlement(claimed.work_id, claimed.epoch, claimed.run_id, end, handlers=made)
-
-
-def out_of_time(branch: Branch, default_queue: str) -> Settlement:
-    """Fail a run whose own time limit has passed."""
-    failure = Failure(
-        "RunTimeLimitExceeded", "the run's own time limit passed before its last step", ""
-    )
-    return _end(branch, default_queue, _failed(branch, failure), failure=failure)
-
-
 def _advance(
     branch: Branch, output: bytes, default_queue: str, costs: Costs, room: Room, go_on: bool
 ) -> Settlement:
     now = monotonic()
+    claimed = branch.claimed
     result = Result(
         branch.step.name,
         branch.step.version,
@@ -168,122 +115,70 @@ def _advance(
         output,
         started_ago=now - branch.step_started_at,
         finished_ago=0.0,
+        position=claimed.position,
     )
+    if claimed.branch:
+        return settled(claimed, Join(), result=result)
     following = branch.following()
-    if following is None:
-        end = End(
-            "succeeded",
-            output_step=branch.declaration.steps[-1].name,
-            started_ago=now - (branch.first_body_at or now),
-            owns_key=branch.claimed.key is not None,
-            key_seconds=branch.declaration.idempotency,
-        )
-        return _end(branch, default_queue, end, result=result, output=output)
-    cost = costs.known.get(following.task_name)
+    if not following:
+        started_ago = now - (branch.first_body_at or now)
+        return _ended(branch, result, started_ago, default_queue)
+    if arrival := _arrival(branch, following, output, default_queue):
+        return rest(claimed, arrival, branch.seconds_left, result)
+    then = following[0]
+    cost = costs.known.get(then.task_name)
     if (
         go_on
-        and same_segment(branch.declaration, branch.step, following, default_queue)
+        and same_segment(branch.declaration, branch.step, then, default_queue)
         and room.admit(cost)
     ):
-        return _settled(
-            branch, Keep(following.name, mark=cost is None or cost > BUDGET), result=result
+        return settled(claimed, Keep(then.name, mark=cost is None or cost > BUDGET), result=result)
+    return settled(claimed, PutBack(then.name, then.queue or default_queue), result=result)
+
+
+def _ended(branch: Branch, result: Result, started_ago: float, default_queue: str) -> Settlement:
+    claimed = branch.claimed
+    if claimed.failing:
+        error = claimed.error or Failure("Failed", "", "").encode()
+        return ending.failed(
+            claimed,
+            branch.declaration,
+            default_queue,
+            error,
+            started_ago=started_ago,
+            result=result,
         )
-    return _settled(
-        branch, PutBack(following.name, following.queue or default_queue), result=result
+    return ending.succeeded(
+        claimed, branch.declaration, default_queue, result=result, started_ago=started_ago
     )
+
+
+def _arrival(branch: Branch, following: Stage, output: bytes, default_queue: str) -> Arrival | None:
+    if len(following) == 1 and following[0].kind in (Kind.BODY, Kind.CHILD):
+        return None
+    claimed = branch.claimed
+    outputs = {**claimed.outputs, branch.step.name: output}
+    try:
+        return arrive(branch.declaration, following, claimed.input, outputs, default_queue)
+    except Exception:
+        # The stage's own fault: it is charged to it when it is reached.
+        return None
 
 
 def _again(branch: Branch, again: Again, default_queue: str) -> Settlement:
-    left = branch.seconds_left
-    delay = again.delay if left is None else max(0.0, min(again.delay, left))
     then = PutBack(
         branch.step.name,
         branch.step.queue or default_queue,
-        delay=delay,
+        delay=capped(again.delay, branch.seconds_left),
         reason=again.reason,
         waiting_for=again.waiting_for,
         failures=branch.failures + (1 if again.counts else 0),
         put_off=branch.put_off + again.put_off,
         tried=again.attempt_outcome is not None,
+        # The next attempt at a child is another child.
+        rest="" if branch.step.kind is Kind.CHILD and again.attempt_outcome else None,
     )
     attempt = (
-        _attempt(branch, again.attempt_outcome, again.failure) if again.attempt_outcome else None
+        attempt_of(branch, again.attempt_outcome, again.failure) if again.attempt_outcome else None
     )
-    return _settled(branch, then, attempt=attempt)
-
-
-def _failed(branch: Branch, failure: Failure) -> End:
-    first = branch.first_body_at
-    return End(
-        "failed",
-        error=failure.encode(branch.step.name),
-        started_ago=None if first is None else monotonic() - first,
-        owns_key=branch.claimed.key is not None,
-        key_seconds=branch.declaration.idempotency,
-    )
-
-
-def _attempt(branch: Branch, outcome: str, failure: Failure | None) -> Attempt:
-    return Attempt(
-        branch.step.name,
-        outcome,
-        failure.encode() if failure else None,
-        started_ago=monotonic() - branch.step_started_at,
-        number=branch.number,
-    )
-
-
-def _end(
-    branch: Branch,
-    default_queue: str,
-    end: End,
-    *,
-    result: Result | None = None,
-    attempt: Attempt | None = None,
-    output: bytes = b"null",
-    failure: Failure | None = None,
-) -> Settlement:
-    if failure is None:
-        name, data = "task.completed", orjson.Fragment(output)
-    else:
-        name, data = "task.failed", orjson.Fragment(failure.encode(branch.step.name))
-    made = _handlers(branch.claimed, branch.declaration, default_queue, name, data)
-    return _settled(branch, end, result=result, attempt=attempt, handlers=made)
-
-
-def _settled(
-    branch: Branch,
-    then: Keep | PutBack | End,
-    *,
-    result: Result | None = None,
-    attempt: Attempt | None = None,
-    handlers: Sequence[Handler] = (),
-) -> Settlement:
-    held = branch.claimed
-    return Settlement(held.work_id, held.epoch, held.run_id, then, result, attempt, handlers)
-
-
-def _handlers(
-    claimed: Claimed,
-    declaration: Declaration[Any],
-    default_queue: str,
-    what: str,
-    data: orjson.Fragment,
-) -> list[Handler]:
-    name = f"{declaration.name}/{what}"
-    found = handlers(name)
-    if not found:
-        return []
-    event = {
-        "id": str(uuid7()),
-        "name": name,
-        "run_id": str(claimed.run_id),
-        "pipeline": declaration.name,
-        "at": datetime.now(UTC).isoformat(),
-        "data": {"input": orjson.Fragment(claimed.input), "result": data},
-    }
-    encoded = orjson.dumps(event)
-    return [
-        Handler(uuid7(), one.name, one.steps[0].name, one.steps[0].queue or default_queue, encoded)
-        for one in found
-    ]
+    return settled(branch.claimed, then, attempt=attempt)

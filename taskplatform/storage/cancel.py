@@ -1,30 +1,49 @@
-"""Cancel: end a run for good; a body that still executes finds its work gone."""
+"""Cancel: end a run and its children for good; a body that still executes finds its work gone."""
 
 from uuid import UUID
 
 from taskplatform.errors import RunNotFound
 from taskplatform.storage.connection import Session, one_trip
+from taskplatform.storage.join_sql import DERIVE, WAKE_PARENTS
 
-_LOCK_RUN = "SELECT status FROM taskplatform.runs WHERE id = %(run_id)s FOR UPDATE"
-_LOCK_WORK = "SELECT id FROM taskplatform.work WHERE run_id = %(run_id)s ORDER BY id FOR UPDATE"
+# The unfinished runs below one, and the one above, which hears of the end.
+_FAMILY = """
+WITH RECURSIVE below AS (
+    SELECT id, parent_run FROM taskplatform.runs WHERE id = %(run_id)s
+    UNION ALL
+    SELECT c.id, c.parent_run FROM taskplatform.runs c JOIN below ON c.parent_run = below.id
+    WHERE c.finished_at IS NULL
+)
+SELECT id, parent_run FROM below
+"""
+
+_LOCK_RUNS = """
+SELECT id, status FROM taskplatform.runs WHERE id = ANY (%(locked)s::uuid[]) ORDER BY id FOR UPDATE
+"""
+_LOCK_WORK = """
+SELECT id FROM taskplatform.work WHERE run_id = ANY (%(runs)s::uuid[]) ORDER BY id FOR UPDATE
+"""
 
 _CANCEL = """
 WITH open AS (
     UPDATE taskplatform.runs
     SET status = 'cancelled', reason = NULL, due_at = NULL, waiting_for = NULL,
         finished_at = clock_timestamp(), version = version + 1
-    WHERE id = %(run_id)s AND finished_at IS NULL
+    WHERE id = ANY (%(runs)s::uuid[]) AND finished_at IS NULL
     RETURNING id
 ), gone AS (
     DELETE FROM taskplatform.work w USING open WHERE w.run_id = open.id RETURNING w.*
 ), noted AS (
     INSERT INTO taskplatform.step_attempts
         (run_id, step_name, number, outcome, started_at, finished_at, worker, epoch)
-    SELECT gone.run_id, gone.step,
+    SELECT gone.run_id, named.step,
            1 + coalesce((SELECT max(number) FROM taskplatform.step_attempts a
-                         WHERE a.run_id = gone.run_id AND a.step_name = gone.step), 0),
+                         WHERE a.run_id = gone.run_id AND a.step_name = named.step), 0),
            'cancelled', gone.started_at, clock_timestamp(), workers.name, gone.epoch
     FROM gone
+    CROSS JOIN LATERAL (
+        SELECT gone.step || coalesce('[' || gone.item || ']', '') AS step
+    ) AS named
     LEFT JOIN taskplatform.holders ON holders.id = gone.holder
     LEFT JOIN taskplatform.workers ON workers.id = holders.worker
     WHERE gone.holder IS NOT NULL AND gone.started_at IS NOT NULL
@@ -36,19 +55,35 @@ SELECT id FROM open
 
 
 def cancel(connection: Session, run_id: UUID, *, again: bool = False) -> bool:
-    """Cancel the run and free its key; False if it had ended before. One round trip.
+    """Cancel the run and its children, and free their keys; False if it had ended before.
 
     A running body is recorded as a `cancelled` attempt. `again` says that the answer to an
     earlier call was lost: then a cancelled run answers True.
 
     Raises RunNotFound.
     """
-    values = {"run_id": run_id}
-    with one_trip(connection):
-        before = connection.execute(_LOCK_RUN, values)
-        connection.execute(_LOCK_WORK, values)
-        cancelled = connection.execute(_CANCEL, values)
-    status = before.fetchone()
-    if status is None:
-        raise RunNotFound(f"there is no run {run_id}")
-    return cancelled.fetchone() is not None or (again and status[0] == "cancelled")
+    with connection.transaction():
+        runs: set[UUID] = set()
+        above: set[UUID] = set()
+        before: dict[UUID, str] = {}
+        # A child may be made until its maker is locked: then the family is larger than it was.
+        while True:
+            family = connection.execute(_FAMILY, {"run_id": run_id}).fetchall()
+            found = {row[0] for row in family}
+            if not found:
+                raise RunNotFound(f"there is no run {run_id}")
+            if found <= runs:
+                break
+            runs |= found
+            above = {row[1] for row in family if row[1] is not None} - runs
+            locked = {"locked": list(runs | above)}
+            before |= dict(connection.execute(_LOCK_RUNS, locked).fetchall())
+        values = {"runs": list(runs)}
+        with one_trip(connection):
+            connection.execute(_LOCK_WORK, values)
+            cancelled = connection.execute(_CANCEL, values)
+            if above:
+                connection.execute(WAKE_PARENTS, {"runs": [run_id]})
+                connection.execute(DERIVE, {"runs": list(above)})
+        ended = {row[0] for row in cancelled}
+    return run_id in ended or (again and before[run_id] == "cancelled")

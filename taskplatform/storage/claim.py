@@ -14,9 +14,12 @@ from taskplatform.storage.connection import Session, one_trip
 class Claimed:
     """One branch of a run, held by the claimer until it commits something else.
 
-    `outputs` and `versions` are the step results so far, `attempts` the highest number of an
-    attempt that did not succeed, by step name. `seconds_left` is what remains of the run's
-    own time limit. `started` says that the run was marked running with this claim.
+    `outputs` and `versions` are the step results so far (for an item of a map only what its step
+    needs), `attempts` the highest number of an attempt that did not succeed, by step name.
+    `seconds_left` is what remains of the run's own time limit. `started` says that the run was
+    marked running with this claim. `branch` is empty for the run's main row; `position` and `item`
+    are an item's place and JSON. `rest` is what the row rested on, `open_branches` whether some of
+    those it forked have not ended. `error` is what makes a `failing` run fail.
     """
 
     work_id: int
@@ -35,6 +38,14 @@ class Claimed:
     attempts: dict[str, int]
     seconds_left: float | None
     started: bool
+    branch: str = ""
+    position: int | None = None
+    item: bytes | None = None
+    rest: str | None = None
+    open_branches: bool = False
+    failing: bool = False
+    error: bytes | None = None
+    parent_run: UUID | None = None
 
 
 # Rows are taken in order while their expected cost fits the budget; a row of unknown cost, or
@@ -104,22 +115,38 @@ SELECT w.id, w.epoch, w.run_id, w.pipeline, w.step, w.queue, w.failures, w.put_o
        CASE WHEN w.tried THEN (
            SELECT jsonb_object_agg(step_name, number)::text FROM (
                SELECT step_name, max(number) AS number FROM taskplatform.step_attempts
-               WHERE run_id = w.run_id GROUP BY step_name) AS highest
+               WHERE run_id = w.run_id
+                 AND (w.item IS NULL OR step_name = w.step || '[' || w.item || ']')
+               GROUP BY step_name) AS highest
        ) END,
        extract(epoch FROM r.deadline - clock_timestamp())::double precision,
-       w.started_at IS NOT NULL{also}
+       w.started_at IS NOT NULL, w.branch, w.item,
+       CASE WHEN w.item IS NOT NULL THEN (
+           SELECT i.item FROM taskplatform.items i
+           WHERE i.run_id = w.run_id AND i.step_name = w.step AND i.position = w.item
+       ) END,
+       w.rest,
+       CASE WHEN w.rest = 'branches' THEN EXISTS (
+           SELECT FROM taskplatform.work b WHERE b.run_id = w.run_id AND b.parent = w.id
+       ) ELSE false END,
+       coalesce(w.failing, false), CASE WHEN w.failing THEN r.error END, r.parent_run{also}
 FROM taskplatform.work w
 JOIN taskplatform.runs r ON r.id = w.run_id
 LEFT JOIN LATERAL (
     SELECT array_agg(step_name) AS names, array_agg(output) AS outputs,
            array_agg(version) AS versions
-    FROM taskplatform.step_results WHERE run_id = w.run_id
+    FROM taskplatform.step_results
+    WHERE run_id = w.run_id
+      AND (w.item IS NULL
+           OR jsonb_exists(%(needs)s::jsonb -> (w.pipeline || '.' || w.step), step_name))
 ) AS done ON true
 WHERE w.holder = %(holder)s AND w.epoch > %(after)s
 ORDER BY w.priority DESC, w.id
 """
 
 
+Needs = Mapping[str, Sequence[str]]
+_NO_NEEDS: Needs = {}
 _READ = _reading()
 _READ_AND_MORE = _reading("""
      , EXISTS (
@@ -143,11 +170,13 @@ def claim(
     limit: int,
     costs: Mapping[str, float],
     budget: float,
+    needs: Needs = _NO_NEEDS,
 ) -> tuple[list[Claimed], bool]:
     """Take up to `limit` ready branches for `holder`; if any, also tell whether more are ready.
 
     `costs` maps `pipeline.step` to expected seconds, `budget` is how many seconds may be taken
-    at once, `after` the highest epoch this holder was given before.
+    at once, `after` the highest epoch this holder was given before, `needs` the steps whose
+    outputs an item of the map `pipeline.step` is given.
     """
     values = {
         "holder": holder,
@@ -157,6 +186,7 @@ def claim(
         "limit": limit,
         "costs": orjson.dumps(costs).decode(),
         "budget": budget,
+        "needs": orjson.dumps(needs).decode(),
     }
     with one_trip(connection):
         connection.execute(_TAKE, values)
@@ -166,9 +196,16 @@ def claim(
     return [_claimed(row[:-1]) for row in rows], bool(rows and rows[0][-1])
 
 
-def claim_run(connection: Session, *, holder: int, after: int, run_id: UUID) -> list[Claimed]:
+def claim_run(
+    connection: Session, *, holder: int, after: int, run_id: UUID, needs: Needs = _NO_NEEDS
+) -> list[Claimed]:
     """Take the ready work of one run for `holder`, whatever its queue."""
-    values = {"holder": holder, "after": after, "run_id": run_id}
+    values = {
+        "holder": holder,
+        "after": after,
+        "run_id": run_id,
+        "needs": orjson.dumps(needs).decode(),
+    }
     with one_trip(connection):
         connection.execute(_TAKE_RUN, values)
         connection.execute(_MARK_RUNNING, values)
@@ -178,7 +215,7 @@ def claim_run(connection: Session, *, holder: int, after: int, run_id: UUID) -> 
 
 def held_by(connection: Session, holder: int) -> list[Claimed]:
     """What a holder holds now."""
-    rows = connection.execute(_READ, {"holder": holder, "after": -1})
+    rows = connection.execute(_READ, {"holder": holder, "after": -1, "needs": "{}"})
     return [_claimed(row) for row in rows]
 
 

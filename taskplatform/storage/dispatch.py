@@ -22,13 +22,13 @@ SELECT id FROM taskplatform.work WHERE id = ANY (%s::bigint[]) ORDER BY id FOR U
 
 _RELEASE = """
 WITH released AS (
-    UPDATE taskplatform.work SET due_at = NULL
+    UPDATE taskplatform.work SET due_at = NULL, reason = NULL, waiting_for = NULL
     WHERE id = ANY (%s::bigint[]) AND due_at <= clock_timestamp() AND holder IS NULL
     RETURNING run_id, queue
 ), queued AS (
     UPDATE taskplatform.runs r
     SET status = 'queued', reason = NULL, due_at = NULL, waiting_for = NULL, version = version + 1
-    FROM released WHERE r.id = released.run_id
+    FROM released WHERE r.id = released.run_id AND r.status <> 'running'
 )
 SELECT queue, count(*) FROM released GROUP BY queue
 """

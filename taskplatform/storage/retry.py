@@ -7,6 +7,7 @@ from uuid import UUID
 from taskplatform.errors import Conflict, KeyTaken, RunNotFound
 from taskplatform.storage import keys
 from taskplatform.storage.connection import Session
+from taskplatform.storage.join_sql import DERIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,11 @@ SELECT pipeline, status, reason, to_char(due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD 
        waiting_for, CASE WHEN NOT forced AND replay_of IS NULL THEN key END, priority
 FROM taskplatform.runs WHERE id = %s FOR UPDATE
 """
-_LOCK_WORK = "SELECT queue FROM taskplatform.work WHERE run_id = %s ORDER BY id FOR UPDATE"
+_LOCK_WORK = """
+SELECT queue,
+       coalesce(holder IS NULL AND due_at IS NOT NULL AND reason IN ('retry', 'parked'), false)
+FROM taskplatform.work w WHERE run_id = %s ORDER BY id FOR UPDATE
+"""
 
 _DONE = "SELECT step_name, version FROM taskplatform.step_results WHERE run_id = %s"
 
@@ -52,8 +57,9 @@ WHERE id = %(run_id)s
 """
 
 _DUE_NOW = """
-UPDATE taskplatform.work SET due_at = NULL, failures = 0, put_off = 0
-WHERE run_id = %s AND holder IS NULL AND due_at IS NOT NULL
+UPDATE taskplatform.work
+SET due_at = NULL, failures = 0, put_off = 0, reason = NULL, waiting_for = NULL
+WHERE run_id = %s AND holder IS NULL AND due_at IS NOT NULL AND reason IN ('retry', 'parked')
 """
 
 # The person who retries has looked: crashes from before do not park the run again.
@@ -62,10 +68,9 @@ UPDATE taskplatform.step_attempts SET alone = false
 WHERE run_id = %s AND outcome = 'crashed' AND alone
 """
 
-_QUEUE = """
-UPDATE taskplatform.runs
-SET status = 'queued', reason = NULL, due_at = NULL, waiting_for = NULL, version = version + 1
-WHERE id = %s
+_UNDONE = """
+SELECT step_name FROM taskplatform.step_results
+WHERE run_id = %s AND step_name LIKE '%%:compensate' ORDER BY step_name
 """
 
 
@@ -82,20 +87,27 @@ def retry(connection: Session, run_id: UUID, plan: Plan, *, again: bool = False)
         with connection.pipeline():
             locked = connection.execute(_LOCK_RUN, (run_id,))
             work = connection.execute(_LOCK_WORK, (run_id,))
-        row, queues = locked.fetchone(), work.fetchall()
+        row, work_rows = locked.fetchone(), work.fetchall()
         if row is None:
             raise RunNotFound(f"there is no run {run_id}")
         pipeline, status, reason, due_at, waiting_for, key, priority = row
         if status == "queued" or (again and status == "running"):
-            return Retried(queues[0][0], taken_up=False)
-        if status == "waiting" and reason in ("retry", "parked"):
+            return Retried(work_rows[0][0], taken_up=False)
+        # Also one branch among others that wait for something else, or execute.
+        waiting = [queue for queue, waits in work_rows if waits]
+        if waiting:
             with connection.pipeline():
                 connection.execute(_DUE_NOW, (run_id,))
                 connection.execute(_FORGIVE, (run_id,))
-                connection.execute(_QUEUE, (run_id,))
-            return Retried(queues[0][0], taken_up=True)
+                connection.execute(DERIVE, {"runs": [run_id]})
+            return Retried(waiting[0], taken_up=True)
         if status != "failed":
             raise Conflict(f"run {run_id} is {_state(status, reason, due_at, waiting_for)}")
+        if undone := [name for (name,) in connection.execute(_UNDONE, (run_id,))]:
+            raise Conflict(
+                f"run {run_id} was compensated ({', '.join(undone)}), so it cannot go on: replay "
+                "it to execute it anew"
+            )
         if key is not None and (owner := keys.take_back(connection, pipeline, key, run_id)):
             raise KeyTaken(
                 f"run {run_id} cannot be retried: key {key!r} of {pipeline} now belongs to run "

@@ -1,21 +1,26 @@
 """Settle: commit what attempts came to, for many runs in one transaction and one round trip.
 
-Locks first, each kind in a statement of its own and in order (runs by id, then work by id), so
-that the writing statements see what was there when the locks were granted. Every write joins the
-work row on the epoch: a late writer matches nothing and is refused.
+Locks first, each kind in a statement of its own and in order (events by name, runs by id, then
+work by id), so that the writing statements see what was there when the locks were granted. Every
+write joins the work row on the epoch: a late writer matches nothing and is refused.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
-import orjson
-
+from taskplatform.storage import fork_sql, join_sql, settle_rows, waits
 from taskplatform.storage import settle_sql as sql
 from taskplatform.storage.connection import Session, one_trip
-from taskplatform.storage.settlement import Attempt, End, Keep, PutBack, Result, Settlement
-
-Row = dict[str, Any]
+from taskplatform.storage.settle_rows import Row, encode
+from taskplatform.storage.settlement import (
+    End,
+    ForkGroup,
+    ForkMap,
+    Join,
+    Keep,
+    PutBack,
+    Settlement,
+)
 
 
 def settle(connection: Session, settlements: Sequence[Settlement], *, worker: str) -> set[int]:
@@ -42,11 +47,11 @@ def _is_plain(one: Settlement) -> bool:
 
 def _advance(connection: Session, settlements: Sequence[Settlement], worker: str) -> set[int]:
     rows = [
-        {**_result(one, one.result), "next": one.then.step}
+        {**settle_rows.result(one, one.result), "next": one.then.step}
         for one in sorted(settlements, key=lambda one: one.work_id)
         if one.result and isinstance(one.then, Keep)
     ]
-    answer = connection.execute(sql.ADVANCE, {"rows": _json(rows), "worker": worker})
+    answer = connection.execute(sql.ADVANCE, {"rows": encode(rows), "worker": worker})
     return {row[0] for row in answer}
 
 
@@ -59,6 +64,7 @@ def _is_plain_end(one: Settlement) -> bool:
         and then.status == "succeeded"
         and not then.owns_key
         and not one.handlers
+        and one.parent_run is None
     )
 
 
@@ -66,16 +72,16 @@ def _finish(connection: Session, settlements: Sequence[Settlement], worker: str)
     ordered = sorted(settlements, key=lambda one: one.work_id)
     rows = [
         {
-            **_result(one, one.result),
+            **settle_rows.result(one, one.result),
             "output_step": one.then.output_step,
-            "run_started_ago": _ended(one, one.then)["started_ago"],
+            "run_started_ago": settle_rows.ended(one, one.then)["started_ago"],
         }
         for one in ordered
         if one.result and isinstance(one.then, End)
     ]
     with one_trip(connection):
         connection.execute(sql.LOCK_RUNS, ([one.run_id for one in ordered],))
-        answer = connection.execute(sql.FINISH, {"rows": _json(rows), "worker": worker})
+        answer = connection.execute(sql.FINISH, {"rows": encode(rows), "worker": worker})
     return {row[0] for row in answer}
 
 
@@ -95,142 +101,135 @@ def committed(connection: Session, settlements: Sequence[Settlement]) -> set[int
     made = []
     for one in settlements:
         if one.result:
-            made.append(_row(one, run_id=one.run_id, step=one.result.step, outcome=None))
+            step, outcome, position = one.result.step, None, one.result.position
         elif one.attempt:
-            attempt = one.attempt
-            made.append(_row(one, run_id=one.run_id, step=attempt.step, outcome=attempt.outcome))
+            step, outcome, position = one.attempt.step, one.attempt.outcome, None
+        else:
+            continue
+        made.append(
+            settle_rows.row(one, run_id=one.run_id, step=step, outcome=outcome, position=position)
+        )
     if not made:
         return set()
-    return {row[0] for row in connection.execute(sql.COMMITTED, {"rows": _json(made)})}
+    return {row[0] for row in connection.execute(sql.COMMITTED, {"rows": encode(made)})}
 
 
 def _lock(connection: Session, settlements: Sequence[Settlement]) -> Any:
+    if registered := [one.wait for one in settlements if one.wait]:
+        waits.lock(connection, registered)
     runs = [one.run_id for one in settlements if _touches_run(one)]
+    runs += [one.parent_run for one in settlements if one.parent_run and isinstance(one.then, End)]
     if runs:
         connection.execute(sql.LOCK_RUNS, (runs,))
     held = [
         {"work_id": one.work_id, "epoch": one.epoch, "expected": one.expected}
         for one in settlements
     ]
-    return connection.execute(sql.LOCK_WORK, (_json(held),))
+    return connection.execute(sql.LOCK_WORK, (encode(held),))
 
 
 def _touches_run(one: Settlement) -> bool:
-    return not isinstance(one.then, Keep) or one.then.mark
+    return not isinstance(one.then, Keep) or one.then.mark or one.branch
 
 
 def _write(connection: Session, settlements: Sequence[Settlement], worker: str) -> None:
     def write(statement: str, rows: list[Row]) -> None:
         if rows:
-            connection.execute(statement, {"rows": _json(rows), "worker": worker})
+            connection.execute(statement, {"rows": encode(rows), "worker": worker})
 
     keep = [(one, one.then) for one in settlements if isinstance(one.then, Keep)]
     back = [(one, one.then) for one in settlements if isinstance(one.then, PutBack)]
     end = [(one, one.then) for one in settlements if isinstance(one.then, End)]
-    write(sql.RESULTS, [_result(one, one.result) for one in settlements if one.result])
-    write(sql.ATTEMPTS, [_attempt(one, one.attempt) for one in settlements if one.attempt])
-    write(sql.MARK_RUNS, [_row(one, mark=True) for one, then in keep if then.mark])
-    write(sql.WAIT_RUNS, [_waiting(one, then) for one, then in back])
-    write(sql.END_RUNS, [_ended(one, then) for one, then in end])
+    join = [(one, one.then) for one in settlements if isinstance(one.then, Join)]
+    results = [(one, one.result) for one in settlements if one.result]
+    write(sql.RESULTS, [settle_rows.result(one, made) for one, made in results if _of_step(one)])
+    write(
+        join_sql.ITEM_RESULTS,
+        [settle_rows.item(one, made) for one, made in results if not _of_step(one)],
+    )
+    write(
+        sql.ATTEMPTS, [settle_rows.attempt(one, one.attempt) for one in settlements if one.attempt]
+    )
+    write(sql.MARK_RUNS, [settle_rows.row(one, mark=True) for one, then in keep if then.mark])
+    write(sql.WAIT_RUNS, [settle_rows.waiting(one, then) for one, then in back if not one.branch])
+    write(sql.END_RUNS, [settle_rows.ended(one, then) for one, then in end])
+    _end_keys(connection, end, write)
+    write(
+        sql.HANDLER_RUNS,
+        [settle_rows.handler(one, made) for one in settlements for made in one.handlers],
+    )
+    _fork(settlements, write)
+    write(
+        sql.KEEP_WORK, [settle_rows.row(one, step=then.step, mark=then.mark) for one, then in keep]
+    )
+    failing = [(one, then.run_error) for one, then in join if then.run_error is not None]
+    write(join_sql.FAIL_RUNS, [settle_rows.failed(one, error) for one, error in failing])
+    write(sql.PUT_BACK_WORK, [settle_rows.put_back(one, then) for one, then in back])
+    write(sql.END_WORK, [settle_rows.row(one) for one, _ in end])
+    write(join_sql.JOIN, [settle_rows.row(one) for one, _ in join])
+    _go_on(connection, settlements, worker)
+
+
+def _of_step(one: Settlement) -> bool:
+    return one.result is None or one.result.position is None
+
+
+def _end_keys(connection: Session, end: Sequence[tuple[Settlement, End]], write: Any) -> None:
     keyed = [(one, then) for one, then in end if then.owns_key]
     if keyed:
         connection.execute(sql.LOCK_KEYS, ([one.run_id for one, _ in keyed],))
-    write(sql.END_KEYS, [_row(one, key_seconds=then.key_seconds) for one, then in keyed])
+    write(sql.END_KEYS, [settle_rows.row(one, key_seconds=then.key_seconds) for one, then in keyed])
+
+
+def _fork(settlements: Sequence[Settlement], write: Any) -> None:
     write(
-        sql.HANDLER_RUNS,
+        fork_sql.FORK_GROUP,
         [
-            _row(
-                one,
-                id=handler.id,
-                pipeline=handler.pipeline,
-                step=handler.step,
-                queue=handler.queue,
-                input=orjson.Fragment(handler.input),
-            )
+            settle_rows.group(one, one.fork)
             for one in settlements
-            for handler in one.handlers
+            if isinstance(one.fork, ForkGroup)
         ],
     )
-    write(sql.KEEP_WORK, [_row(one, step=then.step, mark=then.mark) for one, then in keep])
-    write(sql.PUT_BACK_WORK, [_put_back(one, then) for one, then in back])
-    write(sql.END_WORK, [_row(one) for one, _ in end])
-
-
-def _row(one: Settlement, **values: Any) -> Row:
-    return {"work_id": one.work_id, "epoch": one.epoch, **values}
-
-
-def _result(one: Settlement, result: Result) -> Row:
-    return _row(
-        one,
-        step=result.step,
-        version=result.version,
-        attempt=result.attempt,
-        output=orjson.Fragment(result.output),
-        started_ago=result.started_ago,
-        finished_ago=result.finished_ago,
+    maps = [
+        settle_rows.mapped(one, one.fork) for one in settlements if isinstance(one.fork, ForkMap)
+    ]
+    write(fork_sql.FORGET_ITEMS, maps)
+    write(fork_sql.STORE_ITEMS, maps)
+    write(fork_sql.FORK_MAP, maps)
+    new = [settle_rows.wait(one, one.wait) for one in settlements if one.wait]
+    write(waits.REGISTER, new)
+    write(waits.FIND_EARLY, new)
+    write(
+        fork_sql.CHILD_RUNS, [settle_rows.child(one, one.child) for one in settlements if one.child]
     )
 
 
-def _attempt(one: Settlement, attempt: Attempt) -> Row:
-    return _row(
-        one,
-        step=attempt.step,
-        outcome=attempt.outcome,
-        error=_fragment(attempt.error),
-        number=attempt.number,
-        alone=attempt.alone,
-        started_ago=attempt.started_ago,
-        finished_ago=attempt.finished_ago,
-    )
+def _go_on(connection: Session, settlements: Sequence[Settlement], worker: str) -> None:
+    """See who can go on now: joins, runs that fail, who waits for an event or for a child."""
+    forked = sorted({one.run_id for one in settlements if one.branch or _may_join(one)})
+    if forked:
+        values = {"runs": forked, "worker": worker}
+        for statement in (join_sql.SWEEP, join_sql.FAILING_GO_ON, join_sql.COMPLETE):
+            connection.execute(statement, values)
+    waiting = sorted({one.run_id for one in settlements if _rests_on(one, "event")})
+    if waiting:
+        connection.execute(waits.WAKE_MATCHED, {"runs": waiting})
+    children = sorted({one.run_id for one in settlements if one.parent_run and _ends(one)})
+    if children:
+        connection.execute(join_sql.WAKE_PARENTS, {"runs": children})
+    parents = {one.parent_run for one in settlements if one.parent_run and _ends(one)}
+    changed = sorted({*forked, *waiting, *parents})
+    if changed:
+        connection.execute(join_sql.DERIVE, {"runs": changed})
 
 
-def _waiting(one: Settlement, then: PutBack) -> Row:
-    return _row(
-        one,
-        delay=_delay(then.delay),
-        reason=then.reason,
-        waiting_for=then.waiting_for,
-        started_ago=_started_ago(one),
-    )
+def _may_join(one: Settlement) -> bool:
+    return one.fork is not None or _rests_on(one, "branches")
 
 
-def _ended(one: Settlement, then: End) -> Row:
-    return _row(
-        one,
-        status=then.status,
-        output_step=then.output_step,
-        error=_fragment(then.error),
-        started_ago=_started_ago(one) if then.started_ago is None else then.started_ago,
-    )
+def _rests_on(one: Settlement, what: str) -> bool:
+    return isinstance(one.then, PutBack) and one.then.rest == what
 
 
-def _put_back(one: Settlement, then: PutBack) -> Row:
-    return _row(
-        one,
-        step=then.step,
-        queue=then.queue,
-        delay=_delay(then.delay),
-        failures=then.failures,
-        put_off=then.put_off,
-        tried=then.tried,
-        alone=then.alone,
-    )
-
-
-def _started_ago(one: Settlement) -> float | None:
-    made = one.result or one.attempt
-    return made.started_ago if made else None
-
-
-def _delay(seconds: float | None) -> float | str | None:
-    # JSON has no infinity; PostgreSQL reads the word.
-    return "infinity" if seconds is not None and math.isinf(seconds) else seconds
-
-
-def _fragment(value: bytes | None) -> orjson.Fragment | None:
-    return None if value is None else orjson.Fragment(value)
-
-
-def _json(rows: Sequence[Row]) -> str:
-    return orjson.dumps(rows).decode()
+def _ends(one: Settlement) -> bool:
+    return isinstance(one.then, End)

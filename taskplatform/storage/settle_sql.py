@@ -51,7 +51,8 @@ RESULTS = _store(f"""(
 ADVANCE = f"""
 WITH kept AS (
     UPDATE taskplatform.work w
-    SET step = d.next, failures = 0, put_off = 0, alone = false, started_at = NULL
+    SET step = d.next, failures = 0, put_off = 0, alone = false, started_at = NULL,
+        rest = NULL, pending = NULL, next_item = NULL
     FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, next text, step text,
          output json, version integer, attempt integer, started_ago double precision,
          finished_ago double precision)
@@ -142,9 +143,10 @@ SET status = CASE WHEN d.delay IS NULL THEN 'queued' ELSE 'waiting' END,
     due_at = CASE WHEN d.delay < 'infinity'
                   THEN clock_timestamp() + make_interval(secs => d.delay) END,
     waiting_for = CASE WHEN d.delay IS NOT NULL THEN d.waiting_for END, version = version + 1,
+    error = coalesce(r.error, d.run_error),
     started_at = coalesce(r.started_at, clock_timestamp() - make_interval(secs => d.started_ago))
 FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, delay double precision,
-     reason text, waiting_for text, started_ago double precision)
+     reason text, waiting_for text, started_ago double precision, run_error json)
 {HELD}
 WHERE r.id = w.run_id
 """
@@ -152,6 +154,7 @@ WHERE r.id = w.run_id
 KEEP_WORK = f"""
 UPDATE taskplatform.work w
 SET step = d.step, failures = 0, put_off = 0, alone = false,
+    rest = NULL, pending = NULL, next_item = NULL,
     started_at = CASE WHEN d.mark THEN clock_timestamp() END
 FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, step text, mark boolean)
 WHERE w.id = d.work_id AND w.epoch = d.epoch AND {IS_HELD}
@@ -164,10 +167,20 @@ SET holder = NULL, started_at = NULL, step = d.step, queue = d.queue, failures =
     alone = d.alone OR (w.alone AND w.step = d.step AND NOT d.tried),
     due_at = CASE WHEN d.delay < 'infinity'
                   THEN clock_timestamp() + make_interval(secs => d.delay)
-                  WHEN d.delay IS NOT NULL THEN 'infinity'::timestamptz END
+                  WHEN d.delay IS NOT NULL THEN 'infinity'::timestamptz END,
+    reason = CASE WHEN d.delay IS NOT NULL THEN d.reason END,
+    waiting_for = CASE WHEN d.delay IS NOT NULL THEN d.waiting_for END,
+    rest = CASE WHEN d.rest IS NOT NULL THEN nullif(d.rest, '')
+                WHEN w.step = d.step THEN w.rest END,
+    pending = CASE WHEN coalesce(d.rest, 'branches') = 'branches' AND (w.step = d.step
+                        OR d.rest IS NOT NULL) THEN w.pending END,
+    next_item = CASE WHEN coalesce(d.rest, 'branches') = 'branches' AND (w.step = d.step
+                          OR d.rest IS NOT NULL) THEN w.next_item END,
+    failing = CASE WHEN w.failing OR d.failing THEN true END,
+    progress_done = NULL, progress_total = NULL, heartbeat_at = NULL
 FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, step text, queue text,
      delay double precision, failures integer, put_off double precision, tried boolean,
-     alone boolean)
+     alone boolean, reason text, waiting_for text, rest text, failing boolean)
 WHERE w.id = d.work_id AND w.epoch = d.epoch AND {IS_HELD}
 """
 
@@ -193,9 +206,15 @@ SELECT id, pipeline, step, queue FROM held
 # Joins, not EXISTS, which is planned as a hash of the whole table.
 COMMITTED = """
 SELECT d.work_id FROM json_to_recordset(%(rows)s::json)
-    AS d(work_id bigint, run_id uuid, epoch bigint, step text, outcome text)
+    AS d(work_id bigint, run_id uuid, epoch bigint, step text, outcome text, position integer)
 JOIN taskplatform.step_results s ON s.run_id = d.run_id AND s.step_name = d.step
-WHERE d.outcome IS NULL AND s.epoch = d.epoch
+WHERE d.outcome IS NULL AND d.position IS NULL AND s.epoch = d.epoch
+UNION ALL
+SELECT d.work_id FROM json_to_recordset(%(rows)s::json)
+    AS d(work_id bigint, run_id uuid, epoch bigint, step text, outcome text, position integer)
+JOIN taskplatform.items i
+    ON i.run_id = d.run_id AND i.step_name = d.step AND i.position = d.position
+WHERE d.outcome IS NULL AND i.epoch = d.epoch
 UNION ALL
 SELECT d.work_id FROM json_to_recordset(%(rows)s::json)
     AS d(work_id bigint, run_id uuid, epoch bigint, step text, outcome text)

@@ -7,7 +7,11 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A step's output; the ages are seconds before the commit, so that one clock decides."""
+    """A step's output; the ages are seconds before the commit, so that one clock decides.
+
+    With a `position` it is the output of an item of a map; `failed` says that it is an error that
+    is collected.
+    """
 
     step: str
     version: int
@@ -15,6 +19,8 @@ class Result:
     output: bytes
     started_ago: float
     finished_ago: float
+    position: int | None = None
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +48,10 @@ class Keep:
 class PutBack:
     """The work is claimable again: at once, or in `delay` seconds for `reason`.
 
-    An infinite delay waits for a person. `failures` and `put_off` are what `step` has used up.
+    An infinite delay waits for a person, or for what it rests on. `failures` and `put_off` are
+    what `step` has used up. `rest` is what it rests on from now on; None leaves that as it is
+    while the step is the same, and "" forgets it. `failing` is for a run that fails for good, with
+    `run_error`, as soon as its branches have ended and its compensations were executed.
     """
 
     step: str
@@ -54,6 +63,16 @@ class PutBack:
     put_off: float = 0.0
     tried: bool = False
     alone: bool = False
+    rest: str | None = None
+    failing: bool = False
+    run_error: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """The branch has ended; with an error the whole run fails for good."""
+
+    run_error: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +99,77 @@ class Handler:
 
 
 @dataclass(frozen=True, slots=True)
+class ForkGroup:
+    """The members of a group become branches: (step, queue)."""
+
+    members: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class ForkMap:
+    """Items become branches, at most `window` at once (None: all).
+
+    `items` is the JSON list of them; what is stored of an earlier fork of that version stays.
+    """
+
+    step: str
+    queue: str
+    version: int
+    items: bytes
+    window: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewWait:
+    """Wait for an event whose data have `value` as `field` (empty: any); `timeout` in seconds.
+
+    `passed` is an event that came and did not fit: the wait goes on without it.
+    """
+
+    step: str
+    event: str
+    field: str
+    value: str
+    timeout: float | None
+    passed: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewChild:
+    """A run that the waiting step is about, stored with the wait for it."""
+
+    id: UUID
+    parent_step: str
+    pipeline: str
+    step: str
+    queue: str
+    input: bytes
+    key: str | None
+    owner: str | None
+    priority: int | None
+    run_timeout: float | None
+
+
+Then = Keep | PutBack | End | Join
+
+
+@dataclass(frozen=True, slots=True)
 class Settlement:
-    """What becomes of one held branch. `expected` refuses it unless the row is at that step."""
+    """What becomes of one held branch. `expected` refuses it unless the row is at that step.
+
+    `branch`: it is not the run's main row. `parent_run` is who waits for this run to end.
+    """
 
     work_id: int
     epoch: int
     run_id: UUID
-    then: Keep | PutBack | End
+    then: Then
     result: Result | None = None
     attempt: Attempt | None = None
     handlers: Sequence[Handler] = ()
     expected: str | None = None
+    branch: bool = False
+    parent_run: UUID | None = None
+    fork: ForkGroup | ForkMap | None = None
+    wait: NewWait | None = None
+    child: NewChild | None = None

@@ -12,6 +12,7 @@ from taskplatform.errors import PipelineNotFound
 from taskplatform.executor import verdict
 from taskplatform.executor.branch import Branch, open_branch
 from taskplatform.executor.costs import Costs
+from taskplatform.executor.ending import settled
 from taskplatform.executor.slots import Note
 from taskplatform.storage import leases
 from taskplatform.storage.claim import Claimed, held_by
@@ -100,7 +101,7 @@ class Rescuer:
         if loss.cause == "timed-out":
             return self._timed_out(one, started_ago or 0.0)
         if loss.cause == "interrupted":
-            attempt = Attempt(one.step, "interrupted", None, started_ago)
+            attempt = Attempt(_label(one), "interrupted", None, started_ago)
             return self._settled(one, self._ready(one, tried=True), attempt)
         return self._crashed(connection, one, started_ago, lone)
 
@@ -108,11 +109,12 @@ class Rescuer:
         self, connection: Session, one: Claimed, started_ago: float | None, lone: bool
     ) -> Settlement:
         failure = Failure("Crashed", "the process that executed it died", "")
-        attempt = Attempt(one.step, "crashed", failure.encode(), started_ago, alone=lone)
-        crashes = leases.crashes(connection, one.run_id, one.step) + 1
+        label = _label(one)
+        attempt = Attempt(label, "crashed", failure.encode(), started_ago, alone=lone)
+        crashes = leases.crashes(connection, one.run_id, label) + 1
         if not lone or crashes < MOST_CRASHES:
             return self._settled(one, self._ready(one, tried=True, alone=True), attempt)
-        why = f"step {one.step} crashed {crashes} times in 24 hours"
+        why = f"step {label} crashed {crashes} times in 24 hours"
         then = PutBack(
             one.step,
             one.queue,
@@ -167,9 +169,11 @@ class Rescuer:
         )
 
     def _settled(self, one: Claimed, then: PutBack, attempt: Attempt | None) -> Settlement:
-        return Settlement(
-            one.work_id, one.epoch, one.run_id, then, attempt=attempt, expected=one.step
-        )
+        return verdict.expecting(settled(one, then, attempt=attempt), one.step)
+
+
+def _label(one: Claimed) -> str:
+    return one.step if one.position is None else f"{one.step}[{one.position}]"
 
 
 def lost_holders(connection: Session) -> Sequence[Loss]:

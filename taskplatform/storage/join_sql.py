@@ -1,0 +1,153 @@
+"""The statements by which branches end and their join goes on.
+
+All of them under the run's lock, which was taken in a statement of its own: whoever changes a
+branch of a run holds it, so what is counted here cannot change meanwhile.
+"""
+
+from taskplatform.storage.settle_sql import HELD, IS_HELD
+
+ITEM_RESULTS = f"""
+UPDATE taskplatform.items i
+SET output = d.output, failed = d.failed, attempt = d.attempt, worker = %(worker)s,
+    epoch = d.epoch, log = d.log,
+    started_at = clock_timestamp() - make_interval(secs => d.started_ago),
+    finished_at = clock_timestamp() - make_interval(secs => d.finished_ago)
+FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, step text, output json,
+     failed boolean, attempt integer, position integer, started_ago double precision,
+     finished_ago double precision, log text)
+{HELD}
+WHERE i.run_id = w.run_id AND i.step_name = d.step AND i.position = d.position
+  AND i.finished_at IS NULL
+"""
+
+# The first error is the run's; from now on it starts nothing but compensations.
+FAIL_RUNS = f"""
+WITH failed AS (
+    UPDATE taskplatform.work main SET failing = true
+    FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint)
+    {HELD}
+    WHERE main.run_id = w.run_id AND main.branch = ''
+)
+UPDATE taskplatform.runs r SET error = coalesce(r.error, d.run_error)
+FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, run_error json)
+{HELD}
+WHERE r.id = w.run_id
+"""
+
+# A place that has become free in a map goes to the next item without a row.
+JOIN = f"""
+WITH ended AS (
+    DELETE FROM taskplatform.work w
+    USING json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint)
+    WHERE w.id = d.work_id AND w.epoch = d.epoch AND {IS_HELD}
+    RETURNING w.parent
+), counted AS MATERIALIZED (
+    SELECT parent, count(*)::integer AS many FROM ended GROUP BY parent
+), opened AS (
+    INSERT INTO taskplatform.work
+        (run_id, branch, pipeline, step, queue, priority, parent, item, tried)
+    SELECT p.run_id, p.step || '[' || one.position || ']', p.pipeline, p.step, p.queue,
+           p.priority, p.id, one.position, p.tried
+    FROM counted
+    JOIN taskplatform.work p ON p.id = counted.parent
+    CROSS JOIN LATERAL (
+        SELECT position FROM taskplatform.items
+        WHERE run_id = p.run_id AND step_name = p.step AND position >= p.next_item
+          AND finished_at IS NULL
+        ORDER BY position LIMIT counted.many
+    ) AS one
+    ORDER BY one.position
+    ON CONFLICT (run_id, branch) DO NOTHING
+    RETURNING parent, item
+)
+UPDATE taskplatform.work p
+SET pending = p.pending - counted.many,
+    next_item = coalesce((SELECT max(item) + 1 FROM opened WHERE opened.parent = p.id),
+                         p.next_item)
+FROM counted WHERE p.id = counted.parent
+"""
+
+# What is in nobody's hands is dropped from a run that fails; what is may end.
+SWEEP = """
+DELETE FROM taskplatform.work b
+USING taskplatform.work main
+WHERE main.run_id = ANY (%(runs)s::uuid[]) AND main.branch = '' AND main.failing
+  AND b.run_id = main.run_id AND b.branch <> '' AND b.holder IS NULL
+"""
+
+FAILING_GO_ON = """
+UPDATE taskplatform.work main
+SET due_at = NULL, rest = NULL, pending = NULL, next_item = NULL, reason = NULL
+WHERE main.run_id = ANY (%(runs)s::uuid[]) AND main.branch = '' AND main.failing
+  AND main.rest = 'branches' AND main.holder IS NULL AND main.due_at IS NOT NULL
+  AND NOT EXISTS (SELECT FROM taskplatform.work b
+                  WHERE b.run_id = main.run_id AND b.branch <> '')
+"""
+
+# A map is done when each of its items is; changed code may have dropped some.
+COMPLETE = """
+WITH complete AS MATERIALIZED (
+    SELECT id, run_id, step, epoch, next_item FROM taskplatform.work
+    WHERE run_id = ANY (%(runs)s::uuid[]) AND rest = 'branches' AND pending <= 0
+      AND holder IS NULL AND due_at IS NOT NULL AND NOT coalesce(failing, false)
+), collected AS (
+    INSERT INTO taskplatform.step_results AS old
+        (run_id, step_name, output, version, attempt, started_at, finished_at, worker, epoch)
+    SELECT run_id, step, list.output, list.version, 1, list.started_at, clock_timestamp(),
+           %(worker)s, epoch
+    FROM complete CROSS JOIN LATERAL (
+        SELECT ('[' || coalesce(string_agg(output::text, ',' ORDER BY position), '') || ']')::json
+                   AS output,
+               max(version) AS version, min(started_at) AS started_at,
+               bool_and(finished_at IS NOT NULL) AS done
+        FROM taskplatform.items WHERE run_id = complete.run_id AND step_name = complete.step
+    ) AS list
+    WHERE next_item IS NOT NULL AND list.done
+    ON CONFLICT (run_id, step_name) DO UPDATE
+    SET output = excluded.output, version = excluded.version, attempt = excluded.attempt,
+        started_at = excluded.started_at, finished_at = excluded.finished_at,
+        worker = excluded.worker, epoch = excluded.epoch, reused_from = NULL
+)
+UPDATE taskplatform.work w SET due_at = NULL, reason = NULL
+FROM complete WHERE w.id = complete.id
+"""
+
+# Whoever waited for a run that has ended looks what became of it.
+WAKE_PARENTS = """
+UPDATE taskplatform.work p SET due_at = NULL, reason = NULL, waiting_for = NULL
+FROM taskplatform.runs c
+WHERE c.id = ANY (%(runs)s::uuid[]) AND c.finished_at IS NOT NULL
+  AND p.run_id = c.parent_run AND p.step = c.parent_step AND p.rest = 'child'
+  AND p.holder IS NULL AND p.due_at IS NOT NULL
+"""
+
+# A run with several branches is running if any body runs, else it is what the branch that is due
+# first is. While some are ready it stays what it was: they are claimed in a moment.
+DERIVE = """
+UPDATE taskplatform.runs r
+SET status = now.status, reason = now.reason, due_at = now.due_at, waiting_for = now.waiting_for,
+    version = r.version + 1
+FROM unnest(%(runs)s::uuid[]) AS given(id)
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN EXISTS (
+               SELECT FROM taskplatform.work
+               WHERE run_id = given.id AND (holder IS NOT NULL OR due_at IS NULL)
+           ) THEN CASE WHEN EXISTS (
+                   SELECT FROM taskplatform.work WHERE run_id = given.id AND holder IS NOT NULL
+               ) THEN 'running' ELSE 'queued' END
+           ELSE 'waiting' END AS status
+) AS state
+LEFT JOIN LATERAL (
+    SELECT coalesce(reason, 'children') AS reason, due_at, waiting_for FROM taskplatform.work
+    WHERE run_id = given.id AND state.status = 'waiting'
+    ORDER BY rest IS NOT DISTINCT FROM 'branches', due_at, id LIMIT 1
+) AS first ON true
+CROSS JOIN LATERAL (
+    SELECT state.status, first.reason,
+           CASE WHEN first.due_at < 'infinity' THEN first.due_at END AS due_at, first.waiting_for
+) AS now
+WHERE r.id = given.id AND r.finished_at IS NULL
+  AND NOT (r.status = 'running' AND now.status = 'queued')
+  AND (r.status, r.reason, r.due_at, r.waiting_for)
+      IS DISTINCT FROM (now.status, now.reason, now.due_at, now.waiting_for)
+"""

@@ -1,0 +1,182 @@
+"""Settlements as the rows that the statements of settle read."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from taskplatform.storage.settlement import (
+    Attempt,
+    End,
+    ForkGroup,
+    ForkMap,
+    Handler,
+    NewChild,
+    NewWait,
+    PutBack,
+    Result,
+    Settlement,
+)
+
+Row = dict[str, Any]
+
+
+def row(one: Settlement, **values: Any) -> Row:
+    """What finds the work, under its epoch, and something to write."""
+    return {"work_id": one.work_id, "epoch": one.epoch, **values}
+
+
+def result(one: Settlement, made: Result) -> Row:
+    """A step's output."""
+    return row(
+        one,
+        step=made.step,
+        version=made.version,
+        attempt=made.attempt,
+        output=orjson.Fragment(made.output),
+        started_ago=made.started_ago,
+        finished_ago=made.finished_ago,
+    )
+
+
+def item(one: Settlement, made: Result) -> Row:
+    """The output of an item of a map."""
+    return {**result(one, made), "position": made.position, "failed": made.failed}
+
+
+def attempt(one: Settlement, made: Attempt) -> Row:
+    """An attempt without an output."""
+    return row(
+        one,
+        step=made.step,
+        outcome=made.outcome,
+        error=_fragment(made.error),
+        number=made.number,
+        alone=made.alone,
+        started_ago=made.started_ago,
+        finished_ago=made.finished_ago,
+    )
+
+
+def waiting(one: Settlement, then: PutBack) -> Row:
+    """A run that waits, or is ready."""
+    return row(
+        one,
+        delay=_delay(then.delay),
+        reason=then.reason,
+        waiting_for=then.waiting_for,
+        run_error=_fragment(then.run_error),
+        started_ago=_started_ago(one),
+    )
+
+
+def put_back(one: Settlement, then: PutBack) -> Row:
+    """Work that somebody else goes on with."""
+    return row(
+        one,
+        step=then.step,
+        queue=then.queue,
+        delay=_delay(then.delay),
+        failures=then.failures,
+        put_off=then.put_off,
+        tried=then.tried,
+        alone=then.alone,
+        reason=then.reason,
+        waiting_for=then.waiting_for,
+        rest=then.rest,
+        failing=then.failing,
+    )
+
+
+def ended(one: Settlement, then: End) -> Row:
+    """A run that has ended."""
+    return row(
+        one,
+        status=then.status,
+        output_step=then.output_step,
+        error=_fragment(then.error),
+        started_ago=_started_ago(one) if then.started_ago is None else then.started_ago,
+    )
+
+
+def failed(one: Settlement, error: bytes) -> Row:
+    """A branch that makes its run fail."""
+    return row(one, run_error=_fragment(error))
+
+
+def handler(one: Settlement, made: Handler) -> Row:
+    """A run of an event handler."""
+    return row(
+        one,
+        id=made.id,
+        pipeline=made.pipeline,
+        step=made.step,
+        queue=made.queue,
+        input=orjson.Fragment(made.input),
+    )
+
+
+def group(one: Settlement, fork: ForkGroup) -> Row:
+    """The members of a group."""
+    return row(one, members=[{"step": step, "queue": queue} for step, queue in fork.members])
+
+
+def mapped(one: Settlement, fork: ForkMap) -> Row:
+    """A map and its items."""
+    return row(
+        one,
+        step=fork.step,
+        queue=fork.queue,
+        version=fork.version,
+        width=fork.window,
+        items=orjson.Fragment(fork.items),
+    )
+
+
+def wait(one: Settlement, new: NewWait) -> Row:
+    """A wait for an event."""
+    return row(
+        one,
+        step=new.step,
+        event=new.event,
+        field=new.field,
+        value=new.value,
+        timeout=new.timeout,
+    )
+
+
+def child(one: Settlement, new: NewChild) -> Row:
+    """A run that is waited for."""
+    return row(
+        one,
+        id=new.id,
+        parent_step=new.parent_step,
+        pipeline=new.pipeline,
+        step=new.step,
+        queue=new.queue,
+        input=orjson.Fragment(new.input),
+        key=new.key,
+        owner=new.owner,
+        priority=new.priority,
+        run_timeout=new.run_timeout,
+    )
+
+
+def encode(rows: Sequence[Row]) -> str:
+    """The rows as one parameter."""
+    return orjson.dumps(rows).decode()
+
+
+def _started_ago(one: Settlement) -> float | None:
+    made = one.result or one.attempt
+    return made.started_ago if made else None
+
+
+def _delay(seconds: float | None) -> float | str | None:
+    # JSON has no infinity; PostgreSQL reads the word.
+    return "infinity" if seconds is not None and math.isinf(seconds) else seconds
+
+
+def _fragment(value: bytes | None) -> orjson.Fragment | None:
+    return None if value is None else orjson.Fragment(value)
