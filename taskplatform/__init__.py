@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from taskplatform.core.context import Context
     from taskplatform.core.event import Event
     from taskplatform.core.handlers import on
+    from taskplatform.core.item_error import ItemError
     from taskplatform.core.retry import Retry
     from taskplatform.core.throttle import Throttle
     from taskplatform.endpoints import database_url
@@ -31,6 +32,7 @@ __all__ = [
     "enqueue_many",
     "get_run",
     "list_runs",
+    "ItemError",
     "Event",
     "on",
     "database_url",
@@ -49,6 +51,7 @@ _ROOMS = {
     "Context": "core.context",
     "Event": "core.event",
     "on": "core.handlers",
+    "ItemError": "core.item_error",
     "Retry": "core.retry",
     "Throttle": "core.throttle",
     "database_url": "endpoints",

@@ -1,4 +1,4 @@
-"""Every step is a registered Celery task: `<pipeline>.<step>`, given the id of a run."""
+"""Every step with a body is a registered Celery task: `<pipeline>.<step>`, given a run's id."""
 
 from typing import Any
 from uuid import UUID
@@ -9,9 +9,11 @@ from taskplatform.core import registry
 
 
 def register_steps(app: Celery) -> None:
-    """Register a task for each declared step that has none yet."""
+    """Register a task for each declared body that has none yet."""
     for declaration in registry.all():
-        for step in declaration.steps:
+        bodies = [step for step in declaration.steps if step.has_body]
+        undoing = [step.compensation for step in bodies if step.compensation is not None]
+        for step in (*bodies, *undoing):
             if step.task_name not in app.tasks:
                 _register(app, step.task_name)
 

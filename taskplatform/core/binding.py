@@ -2,19 +2,19 @@
 
 import inspect
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
-from pydantic import BaseModel
-from pydantic.errors import PydanticUserError
-
 from taskplatform.core.context import Context
+from taskplatform.core.hints import codec_of, shown
 from taskplatform.core.json import Codec
-from taskplatform.core.names import near, parameter_name
+from taskplatform.core.names import near
+from taskplatform.core.outputs import UNKNOWN, bare
+from taskplatform.core.over import Items
+from taskplatform.core.surroundings import Surroundings
 
-# For maps, which bind one item and its index.
 RESERVED_FOR_MAPS = ("item", "index")
 _VARIADIC: dict[object, str] = {
     inspect.Parameter.VAR_POSITIONAL: "*",
@@ -28,6 +28,8 @@ class Source(Enum):
     INPUT = auto()
     CONTEXT = auto()
     OUTPUT = auto()
+    ITEM = auto()
+    INDEX = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +50,16 @@ class Bound:
     output: Codec
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What a step's parameters may refer to: the pipeline's input and its steps by position."""
+def bind(
+    function: Callable[..., Any],
+    around: Surroundings,
+    problems: list[str],
+    items: Items | None = None,
+) -> Bound | None:
+    """Resolve a step's signature; what is wrong, and its remedy, is added to `problems`.
 
-    input: type[BaseModel]
-    input_names: Sequence[str]
-    steps: Sequence[str]
-    position: int
-
-
-def bind(function: Callable[..., Any], around: Surroundings, problems: list[str]) -> Bound | None:
-    """Resolve a step's signature; what is wrong, and its remedy, is added to `problems`."""
+    `items` are those of a map.
+    """
     known = len(problems)
     try:
         signature = inspect.signature(function)
@@ -79,12 +79,12 @@ def bind(function: Callable[..., Any], around: Surroundings, problems: list[str]
     bindings = [
         binding
         for parameter in signature.parameters.values()
-        if (binding := _binding(parameter, hints, around, problems)) is not None
+        if (binding := _binding(parameter, hints, around, items, problems)) is not None
     ]
     if "return" not in hints:
         problems.append("its return annotation is missing: add '-> Model' (or '-> None')")
         return None
-    output = _codec(hints["return"], "its return annotation", problems)
+    output = codec_of(hints["return"], "its return annotation", problems)
     return Bound(tuple(bindings), output) if output and len(problems) == known else None
 
 
@@ -92,6 +92,7 @@ def _binding(
     parameter: inspect.Parameter,
     hints: dict[str, Any],
     around: Surroundings,
+    items: Items | None,
     problems: list[str],
 ) -> Binding | None:
     name = parameter.name
@@ -99,12 +100,19 @@ def _binding(
         problems.append(f"parameter '{stars}{name}': name each output that the step needs")
     elif parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
         problems.append(f"parameter '{name}' is positional-only: remove the '/'")
-    elif name in RESERVED_FOR_MAPS:
+    elif name in RESERVED_FOR_MAPS and items is None:
         problems.append(
-            f"parameter '{name}' is reserved for steps that are mapped over items: rename it"
+            f"parameter '{name}' is reserved for steps that are mapped over items: rename it, or "
+            "declare the step with .map(over=...)"
         )
     elif name not in hints:
         problems.append(f"parameter '{name}' has no annotation: add its type")
+    elif name == "index":
+        if hints[name] is int:
+            return Binding(name, Source.INDEX)
+        problems.append("parameter 'index' is the item's place, from 0: annotate it 'index: int'")
+    elif name == "item" and items is not None:
+        return _item(hints[name], items, problems)
     elif name in around.input_names:
         return _input(name, hints[name], around, problems)
     elif name == "ctx":
@@ -116,55 +124,42 @@ def _binding(
     return None
 
 
+def _item(hint: Any, items: Items, problems: list[str]) -> Binding | None:
+    if items.hint is not UNKNOWN and bare(hint) != bare(items.hint):
+        problems.append(
+            f"parameter 'item' is annotated {shown(hint)}, but the items of '{items.over}' are "
+            f"{shown(items.hint)}: use that"
+        )
+        return None
+    codec = codec_of(hint, "the annotation of parameter 'item'", problems)
+    return None if codec is None else Binding("item", Source.ITEM, codec=codec)
+
+
 def _input(name: str, hint: Any, around: Surroundings, problems: list[str]) -> Binding | None:
     if hint is around.input:
         return Binding(name, Source.INPUT)
     problems.append(
-        f"parameter '{name}' is annotated {_shown(hint)}, but the pipeline's input is "
-        f"{_shown(around.input)}: use that"
+        f"parameter '{name}' is annotated {shown(hint)}, but the pipeline's input is "
+        f"{shown(around.input)}: use that"
     )
     return None
 
 
 def _output(name: str, hint: Any, around: Surroundings, problems: list[str]) -> Binding | None:
-    producers = {parameter_name(step): index for index, step in enumerate(around.steps)}
-    index = producers.get(name)
-    if index is None:
-        earlier = [one for one, at in producers.items() if at < around.position]
-        hint_at = near(name, [*earlier, *around.input_names, "ctx"])
+    output = around.find(name)
+    if output is None:
+        hint_at = near(name, [*around.before, *around.input_names, "ctx"])
         if hint is around.input:
             hint_at = f"; the pipeline's input is bound to '{around.input_names[0]}'"
         problems.append(
             f"parameter '{name}' is neither '{around.input_names[0]}', 'ctx' nor an earlier step"
-            f" ({', '.join(earlier) or 'there is none'}){hint_at}"
+            f" ({', '.join(around.before) or 'there is none'}){hint_at}"
         )
-    elif index == around.position:
-        problems.append(f"parameter '{name}' is the step's own output: it has none yet")
-    elif index > around.position:
-        problems.append(
-            f"parameter '{name}' is the output of step '{around.steps[index]}', which is declared "
-            f"later (the order is {', '.join(around.steps)}): declare it before this step"
-        )
-    elif codec := _codec(hint, f"the annotation of parameter '{name}'", problems):
-        return Binding(name, Source.OUTPUT, around.steps[index], codec)
+    elif isinstance(output, str):
+        problems.append(f"parameter '{name}' {output}")
+    elif codec := codec_of(hint, f"the annotation of parameter '{name}'", problems):
+        if misfit := output.misfit(shown(hint), codec):
+            problems.append(f"parameter '{name}' {misfit}")
+            return None
+        return Binding(name, Source.OUTPUT, output.step, codec)
     return None
-
-
-def _codec(hint: Any, what: str, problems: list[str]) -> Codec | None:
-    try:
-        codec = Codec(type(None) if hint is None else hint)
-    except (PydanticUserError, NameError) as error:
-        reason = str(error).splitlines()[0].partition(". ")[0]
-        problems.append(
-            f"{what}, {_shown(hint)}, cannot be validated as JSON ({reason}): "
-            "use a Pydantic model or plain types"
-        )
-        return None
-    if codec.adapter.core_schema["type"] == "generator":
-        problems.append(f"{what}, {_shown(hint)}, is consumed by reading it: use a list")
-        return None
-    return codec
-
-
-def _shown(hint: Any) -> str:
-    return hint.__qualname__ if isinstance(hint, type) else str(hint)

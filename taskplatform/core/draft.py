@@ -1,59 +1,54 @@
 """Steps as declared, before the pipeline is complete."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from taskplatform.core.duration import Duration, seconds
+from pydantic import BaseModel
+
 from taskplatform.core.retry import Retry
+from taskplatform.core.shapes import Child, Kind, Wait
 from taskplatform.core.throttle import Throttle
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
-    """A function and its options; None: the pipeline's."""
+class Over:
+    """What a map is declared over: a parameter's name, looked up when the pipeline is complete."""
 
     name: str
-    function: Callable[..., Any]
-    retry: Retry | None
-    timeout: float | None
-    queue: str | None
-    throttles: tuple[Throttle, ...]
-    version: int
+    max_parallel: int | None
+    on_item_error: Literal["fail", "collect"]
 
 
-def throttles_of(value: Throttle | Sequence[Throttle] | None) -> tuple[Throttle, ...]:
-    """One throttle or several, as several; raises ValueError."""
-    several = () if value is None else (value,) if isinstance(value, Throttle) else tuple(value)
-    for one in several:
-        if not isinstance(one, Throttle):
-            raise ValueError(f"throttle={one!r}: give Throttle(name, limit=..., per=...)")
-    names = [one.name for one in several]
-    if len(set(names)) != len(names):
-        raise ValueError("two throttles have one name: keep one of them")
-    return several
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A step and its options; None: the pipeline's. Times in seconds."""
 
+    name: str
+    kind: Kind
+    function: Callable[..., Any] | None = None
+    retry: Retry | None = None
+    timeout: float | None = None
+    queue: str | None = None
+    throttles: tuple[Throttle, ...] = ()
+    version: int = 1
+    group: str | None = None
+    compensate: Callable[..., Any] | None = None
+    transactional: bool = False
+    heartbeat: float | None = None
+    over: Over | None = None
+    sleep: float | None = None
+    wait: Wait | None = None
+    model: type[BaseModel] | None = None
+    child: Child | None = None
 
-def above_zero(option: str, value: Duration) -> float:
-    """A duration above zero, in seconds; raises ValueError naming the option."""
-    try:
-        result = seconds(value)
-    except ValueError as error:
-        raise ValueError(f"{option}: {error}") from None
-    if result <= 0:
-        raise ValueError(f"{option}={value!r}: give a duration above zero")
-    return result
+    @property
+    def may_time_out(self) -> bool:
+        """Whether it is a wait whose output may be None."""
+        wait = self.wait
+        return wait is not None and wait.timeout is not None and wait.on_timeout == "none"
 
-
-def retry_of(value: object) -> Retry:
-    """A retry policy; raises ValueError."""
-    if isinstance(value, Retry):
-        return value
-    raise ValueError(f"retry={value!r}: give Retry(3), or Retry(delays=['5m', '15m'])")
-
-
-def version_of(value: object) -> int:
-    """A step's version; raises ValueError."""
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 2**31:
-        return value
-    raise ValueError(f"version={value!r}: give a whole number from 1")
+    @property
+    def collects(self) -> bool:
+        """Whether it is a map whose list may hold errors."""
+        return self.over is not None and self.over.on_item_error == "collect"

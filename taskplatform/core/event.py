@@ -8,11 +8,15 @@ from pydantic import BaseModel
 
 
 class Event(BaseModel):
-    """Something that happened to a run; the same `id` on every delivery."""
+    """Something that happened; the same `id` on every delivery.
+
+    Events of the platform say to which run of which pipeline; those that the application sends
+    have neither.
+    """
 
     id: UUID
     name: str
-    run_id: UUID
-    pipeline: str
+    run_id: UUID | None = None
+    pipeline: str | None = None
     at: datetime
     data: Any = None

@@ -5,7 +5,8 @@ import re
 from collections.abc import Iterable
 
 _PIPELINE = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
-_HANDLER = re.compile(r"on:[^\s:\x00]{1,150}:[a-z0-9][a-z0-9_-]{0,99}")
+_EVENT = re.compile(r"[^\s:\x00]{1,150}")
+_HANDLER = re.compile(rf"on:{_EVENT.pattern}:[a-z0-9][a-z0-9_-]{{0,99}}")
 _STEP = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
 _QUEUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
 
@@ -25,6 +26,11 @@ def is_step_name(name: object) -> bool:
 def is_queue_name(name: object) -> bool:
     """Letters, digits, dots, colons, dashes and underscores."""
     return isinstance(name, str) and bool(_QUEUE.fullmatch(name))
+
+
+def is_event_name(name: object) -> bool:
+    """Anything without white space and colons, at most 150 characters."""
+    return isinstance(name, str) and bool(_EVENT.fullmatch(name))
 
 
 def step_name(function_name: str) -> str:

@@ -1,41 +1,31 @@
 """The declaration of a pipeline: its input, its steps in order, its options."""
 
-import inspect
 import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar, overload
+from collections.abc import Sequence
+from typing import Generic, TypeVar
 
 from pydantic import BaseModel
 
 from taskplatform.core import registry
-from taskplatform.core.binding import RESERVED_FOR_MAPS, Surroundings, bind
-from taskplatform.core.draft import Draft, above_zero, retry_of, throttles_of, version_of
+from taskplatform.core.completing import complete
+from taskplatform.core.declaring import Declaring
 from taskplatform.core.duration import Duration
 from taskplatform.core.inputs import Inputs, Key
-from taskplatform.core.names import (
-    is_pipeline_name,
-    is_queue_name,
-    is_step_name,
-    parameter_name,
-    step_name,
-)
+from taskplatform.core.names import is_pipeline_name
+from taskplatform.core.options import above_zero, at_most, queue_of, retry_of
 from taskplatform.core.retry import Retry
 from taskplatform.core.stages import Stage, staged
 from taskplatform.core.step import Step
-from taskplatform.core.throttle import Throttle
-from taskplatform.errors import DeclarationError
 
 In = TypeVar("In", bound=BaseModel)
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 DEFAULT_TIMEOUT = "5m"
-_RESERVED = ("input", "ctx", *RESERVED_FOR_MAPS)
 _PLATFORM = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
-class Declaration(Generic[In]):
-    """A named, typed chain of steps."""
+class Declaration(Declaring, Generic[In]):
+    """A named, typed chain of stages."""
 
     def __init__(
         self,
@@ -47,6 +37,7 @@ class Declaration(Generic[In]):
         retry: Retry | None = None,
         timeout: Duration = DEFAULT_TIMEOUT,
         run_timeout: Duration | None = None,
+        queue_timeout: Duration | None = None,
         queue: str | None = None,
         owner: str | None = None,
         priority: str | None = None,
@@ -56,96 +47,33 @@ class Declaration(Generic[In]):
         """Declare and register a pipeline.
 
         `key` is a field of the input or a function of it; `owner`, `priority` and `force` are
-        fields. Raises DeclarationError.
+        fields. A run that lasts longer than `run_timeout` fails, and one that has not started
+        `queue_timeout` after it was ready. Raises DeclarationError.
         """
+        super().__init__()
         self.name = name
         self.place = _caller()
         self.input = input
-        self.queue = queue
-        self._input_names = tuple(input_names)
-        self._drafts: list[Draft] = []
+        self.input_names = tuple(input_names)
         self._steps: tuple[Step, ...] | None = None
         self._stages: tuple[Stage, ...] | None = None
         if not is_pipeline_name(name):
-            raise self._error(
+            raise self.error(
                 "a name has small letters, digits, dots, dashes and underscores, at most 100"
             )
         if not (isinstance(input, type) and issubclass(input, BaseModel)):
-            raise self._error(f"input={input!r}: give a class derived from pydantic.BaseModel")
+            raise self.error(f"input={input!r}: give a class derived from pydantic.BaseModel")
         try:
             self.retry = Retry() if retry is None else retry_of(retry)
             self.timeout = above_zero("timeout", timeout)
-            self.run_timeout = (
-                None if run_timeout is None else above_zero("run_timeout", run_timeout)
-            )
-            self.idempotency = (
-                None if idempotency is None else above_zero("idempotency", idempotency)
-            )
+            self.run_timeout = at_most("run_timeout", run_timeout)
+            self.queue_timeout = at_most("queue_timeout", queue_timeout)
+            self.idempotency = at_most("idempotency", idempotency)
+            self.queue = queue_of(queue)
         except ValueError as error:
-            raise self._error(str(error)) from None
-        if queue is not None and not is_queue_name(queue):
-            raise self._error(f"queue={queue!r}: give the name of a Celery queue")
+            raise self.error(str(error)) from None
         self.inputs = Inputs(name, input, key=key, owner=owner, priority=priority, force=force)
         registry.register(self)
-
-    @overload
-    def step(self, function: Function, /) -> Function: ...
-
-    @overload
-    def step(
-        self,
-        function: None = None,
-        /,
-        *,
-        name: str | None = None,
-        retry: Retry | None = None,
-        timeout: Duration | None = None,
-        queue: str | None = None,
-        throttle: Throttle | Sequence[Throttle] | None = None,
-        version: int = 1,
-    ) -> Callable[[Function], Function]: ...
-
-    def step(
-        self,
-        function: Callable[..., Any] | None = None,
-        /,
-        *,
-        name: str | None = None,
-        retry: Retry | None = None,
-        timeout: Duration | None = None,
-        queue: str | None = None,
-        throttle: Throttle | Sequence[Throttle] | None = None,
-        version: int = 1,
-    ) -> Any:
-        """Add a step, as a decorator that leaves the function as it is.
-
-        Raises DeclarationError.
-        """
-
-        def add(function: Function) -> Function:
-            unwrapped = inspect.unwrap(function) if callable(function) else function
-            if not inspect.isfunction(unwrapped):
-                raise self._error(f"a step is a function, not {function!r}: wrap it in a def")
-            step = step_name(function.__name__) if name is None else name
-            self._check_new(step)
-            try:
-                draft = Draft(
-                    step,
-                    function,
-                    None if retry is None else retry_of(retry),
-                    None if timeout is None else above_zero("timeout", timeout),
-                    queue,
-                    throttles_of(throttle),
-                    version_of(version),
-                )
-            except (ValueError, TypeError) as error:
-                raise self._error(str(error), step) from None
-            if queue is not None and not is_queue_name(queue):
-                raise self._error(f"queue={queue!r}: give the name of a Celery queue", step)
-            self._drafts.append(draft)
-            return function
-
-        return add if function is None else add(function)
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -163,8 +91,12 @@ class Declaration(Generic[In]):
         return self._stages
 
     def find(self, name: str) -> Step | None:
-        """The step of that name."""
-        return next((step for step in self.steps if step.name == name), None)
+        """The step of that name, or the compensation."""
+        for step in self.steps:
+            for one in (step, step.compensation):
+                if one is not None and one.name == name:
+                    return one
+        return None
 
     def finalize(self) -> None:
         """Check the pipeline as a whole; after that no step can be added.
@@ -173,40 +105,8 @@ class Declaration(Generic[In]):
         """
         if self._steps is not None:
             return
-        problems = [str(self._error(problem)) for problem in self.inputs.problems()]
-        if not self._drafts:
-            problems.append(str(self._error("it has no step: decorate a function with .step")))
-        names = [draft.name for draft in self._drafts]
-        steps = []
-        for position, draft in enumerate(self._drafts):
-            wrong = [
-                problem
-                for throttle in draft.throttles
-                for problem in self.inputs.field_problems(
-                    f"throttle '{throttle.name}' key", throttle.key
-                )
-            ]
-            around = Surroundings(self.input, self._input_names, names, position)
-            bound = bind(draft.function, around, wrong)
-            problems += [str(self._error(problem, draft.name)) for problem in wrong]
-            if bound is not None:
-                steps.append(
-                    Step(
-                        name=draft.name,
-                        function=draft.function,
-                        pipeline=self.name,
-                        retry=draft.retry or self.retry,
-                        timeout=self.timeout if draft.timeout is None else draft.timeout,
-                        queue=draft.queue or self.queue,
-                        throttles=draft.throttles,
-                        version=draft.version,
-                        bound=bound,
-                        input=self.inputs.codec,
-                    )
-                )
-        if problems:
-            raise DeclarationError("\n".join(problems))
-        self._steps = tuple(steps)
+        self._steps = complete(self, self._drafts)
+        self._closed = True
 
     def validate(self, value: object) -> In:
         """An input from a model, a mapping, or JSON as bytes; always a fresh, valid one.
@@ -238,42 +138,6 @@ class Declaration(Generic[In]):
     def force_of(self, input: In) -> bool:
         """Whether the input asks for a run in spite of its key."""
         return self.inputs.force_of(input)
-
-    def _check_new(self, step: str) -> None:
-        if self._steps is not None:
-            raise self._error(
-                "it is added after the pipeline was put to use: declare all "
-                "steps in the pipeline's module",
-                step,
-            )
-        if not is_step_name(step):
-            raise self._error(
-                "a name has small letters, digits, dashes and underscores, at most "
-                "100: give one with .step(name=...)",
-                step,
-            )
-        parameter = parameter_name(step)
-        if parameter in _RESERVED or parameter in self._input_names:
-            raise self._error(
-                f"'{parameter}' is a reserved parameter, so no step could use its "
-                "output: give another with .step(name=...)",
-                step,
-            )
-        for draft in self._drafts:
-            if draft.name == step:
-                raise self._error(
-                    "it is declared twice: rename one, or give it another with .step(name=...)",
-                    step,
-                )
-            if parameter_name(draft.name) == parameter:
-                raise self._error(
-                    f"it and step '{draft.name}' are both the parameter '{parameter}': rename one",
-                    step,
-                )
-
-    def _error(self, problem: str, step: str | None = None) -> DeclarationError:
-        where = f"pipeline '{self.name}'" + (f", step '{step}'" if step is not None else "")
-        return DeclarationError(f"{where}: {problem}")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"

@@ -25,7 +25,8 @@ class Kind(StrEnum):
 class Mapped:
     """A step that is executed once per item of `over`: a field of the input, or a step's output.
 
-    At most `max_parallel` items are open at once (None: all). `codec` reads one item.
+    At most `max_parallel` items are open at once (None: all). `codec` reads one item, `collected`
+    the list of all outputs.
     """
 
     over: str
@@ -33,6 +34,7 @@ class Mapped:
     codec: Codec | None
     max_parallel: int | None = None
     on_item_error: Literal["fail", "collect"] = "fail"
+    collected: Codec | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from taskplatform.core.binding import Bound, Source
 from taskplatform.core.context import Context
-from taskplatform.core.json import Codec
+from taskplatform.core.json import Codec, describe
 from taskplatform.core.retry import Retry
 from taskplatform.core.shapes import Child, Kind, Mapped, Wait
 from taskplatform.core.throttle import Throttle
+
+_ANYTHING = Codec(Any)
 
 
 class InvalidOutput(ValueError):
@@ -53,6 +55,11 @@ class Step:
         """The name of its Celery task."""
         return f"{self.pipeline}.{self.name}"
 
+    @property
+    def has_body(self) -> bool:
+        """Whether there is a function of the application to execute."""
+        return self.kind not in (Kind.SLEEP, Kind.WAIT)
+
     @cached_property
     def is_async(self) -> bool:
         """Whether calling it gives a coroutine."""
@@ -73,11 +80,31 @@ class Step:
         """The adapter of its return annotation."""
         return self.bound.output.adapter
 
-    def bind(self, input_value: Any, results: Mapping[str, bytes], ctx: Context) -> dict[str, Any]:
+    @cached_property
+    def output(self) -> Codec:
+        """How its stored output is read: of a map the list, of a child that of its last step."""
+        step, seen = self, {self.pipeline}
+        while step.child is not None:
+            last = step.child.declaration.stages[-1]
+            if len(last) > 1 or last[0].pipeline in seen:
+                return Codec(Any)
+            step = last[0]
+            seen.add(step.pipeline)
+        collected = step.mapped and step.mapped.collected
+        return collected or step.bound.output
+
+    def bind(
+        self,
+        input_value: Any,
+        results: Mapping[str, bytes],
+        ctx: Context,
+        item: bytes | None = None,
+        index: int | None = None,
+    ) -> dict[str, Any]:
         """The arguments of a call, every one read anew from what is stored.
 
         The input may be given as its stored bytes; then this step cannot see what an earlier
-        one did to the object. Raises Unreadable.
+        one did to the object. `item` and `index` are those of a map. Raises Unreadable.
         """
         arguments: dict[str, Any] = {}
         for binding in self.bound.bindings:
@@ -85,25 +112,39 @@ class Step:
                 arguments[binding.name] = self._read(binding.codec, binding.step, results)
             elif binding.source is Source.CONTEXT:
                 arguments[binding.name] = ctx
+            elif binding.source is Source.ITEM and binding.codec is not None:
+                arguments[binding.name] = self._read_item(binding.codec, item)
+            elif binding.source is Source.INDEX:
+                arguments[binding.name] = index
             elif isinstance(input_value, bytes):
                 arguments[binding.name] = self._read_input(input_value)
             else:
                 arguments[binding.name] = input_value
         return arguments
 
-    def call(self, input_value: Any, results: Mapping[str, bytes], ctx: Context) -> Any:
+    def call(
+        self,
+        input_value: Any,
+        results: Mapping[str, bytes],
+        ctx: Context,
+        item: bytes | None = None,
+        index: int | None = None,
+    ) -> Any:
         """Call the body with its arguments; a coroutine if it is async.
 
         Raises Unreadable before the body starts, and whatever the body raises.
         """
-        return self.function(**self.bind(input_value, results, ctx))
+        return self.function(**self.bind(input_value, results, ctx, item, index))
 
     def encode(self, value: Any) -> bytes:
         """Validate what the body returned and write it as canonical JSON.
 
-        Raises InvalidOutput.
+        That is one element of a map's list, a child's input, or the data of the event that was
+        waited for, which may be JSON. Raises InvalidOutput.
         """
         try:
+            if self.kind is Kind.WAIT:
+                value = self._read_event(value)
             return self.bound.output.encode(value)
         except ValueError as error:
             raise InvalidOutput(f"the output of step '{self.task_name}': {error}") from None
@@ -119,6 +160,24 @@ class Step:
         except ValueError as error:
             what = f"the stored output of step '{step}'"
             raise Unreadable(f"{what} does not fit step '{self.task_name}': {error}") from error
+
+    def _read_item(self, codec: Codec, stored: bytes | None) -> Any:
+        if stored is None:
+            raise Unreadable(f"step '{self.task_name}' needs an item: none is stored")
+        try:
+            return codec.decode(stored)
+        except ValueError as error:
+            raise Unreadable(
+                f"a stored item does not fit step '{self.task_name}': {error}"
+            ) from error
+
+    def _read_event(self, data: Any) -> Any:
+        # As JSON, so that a date may be text in a strict model too.
+        stored = data if isinstance(data, bytes) else _ANYTHING.encode(data)
+        try:
+            return self.bound.output.decode(stored)
+        except ValidationError as error:
+            raise InvalidOutput(describe(error)) from None
 
     def _read_input(self, stored: bytes) -> Any:
         try:
