@@ -13,6 +13,7 @@ from taskplatform.core.pipeline import Declaration
 from taskplatform.executor.batch import Batch
 from taskplatform.executor.child import Child
 from taskplatform.executor.slots import SlotTable
+from taskplatform.storage.retry import Next, retry
 from taskplatform.supervisor.rescue import Rescuer
 from tests.integration.races.stage import Stage
 
@@ -93,6 +94,10 @@ class House:
     def status(self, run: UUID) -> str:
         return self.stage.status(run)
 
+    def retry(self, run: UUID, step: str) -> None:
+        """Retry a run by hand, at that step."""
+        retry(self.stage.connection, run, lambda *_: Next(step, "default"))
+
     def close(self) -> None:
         for child in self._children:
             child.close()
@@ -110,3 +115,7 @@ class Count:
         with self._lock:
             self.times[what] = self.times.get(what, 0) + 1
             return self.times[what]
+
+    def of(self, what: Any) -> int:
+        """How often it was called with that."""
+        return self.times.get(what, 0)
