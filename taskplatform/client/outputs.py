@@ -35,7 +35,7 @@ def _typed(pipeline: str, step: str, stored: bytes) -> Any:
         declared = None
     if declared is not None:
         try:
-            return declared.bound.output.decode(stored)
+            return declared.output.decode(stored)
         except ValueError:
             # Stored by other code than ours: shown as it is.
             pass
