@@ -70,6 +70,7 @@ CREATE TABLE taskplatform.events (
     created_at  timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE INDEX events_by_name ON taskplatform.events (name, created_at);
+CREATE INDEX events_by_time ON taskplatform.events (created_at);
 
 -- A step that waits, or has waited, for an event. `field` of the event has to be `value`; both are
 -- empty when any event of the name will do. The first match is kept; what did not fit is passed.
@@ -87,6 +88,7 @@ CREATE TABLE taskplatform.waits (
     PRIMARY KEY (run_id, step_name)
 );
 CREATE INDEX waits_open ON taskplatform.waits (event, value) WHERE event_id IS NULL;
+CREATE INDEX waits_matched ON taskplatform.waits (event_id) WHERE event_id IS NOT NULL;
 
 -- What a user's canvas goes on with when the run has succeeded.
 CREATE TABLE taskplatform.canvases (

@@ -10,17 +10,23 @@ from rich.text import Text
 
 from taskplatform.cli import words
 from taskplatform.cli.output import encode
-from taskplatform.client.view import AttemptView, RunView, StepView
+from taskplatform.cli.run_hints import hints
+from taskplatform.cli.run_log import log_lines
+from taskplatform.cli.step_table import step_table
+from taskplatform.client.view import AttemptView, ErrorView, RunView
 
 _LONGEST_VALUE = 2000
+_MOST_CHILDREN = 20
 
 
 def page(view: RunView) -> Group:
     """All that is known of a run, for a person."""
-    parts: list[RenderableType] = [heading(view), Text(), steps(view)]
-    parts += [Text(), *_error(view)] if _last_failure(view) else []
-    parts += [Text(), _values(view)]
-    parts += [Text(), Text("next", style="bold"), *_hints(view)]
+    parts: list[RenderableType] = [heading(view), Text(), step_table(view.steps)]
+    sections = (_children(view), _error(view), log_lines(view.steps, view.id), [_values(view)])
+    for section in sections:
+        lines = list(section)
+        parts += [Text(), *lines] if lines else []
+    parts += [Text(), Text("next", style="bold"), *hints(view)]
     return Group(*parts)
 
 
@@ -31,7 +37,7 @@ class Growing:
         self._view = view
 
     def __rich__(self) -> RenderableType:
-        return Group(heading(self._view), Text(), steps(self._view))
+        return Group(heading(self._view), Text(), step_table(self._view.steps))
 
 
 def heading(view: RunView) -> Group:
@@ -51,29 +57,6 @@ def heading(view: RunView) -> Group:
     return Group(*lines)
 
 
-def steps(view: RunView) -> Table:
-    """The steps in order: status, attempts, time of the last attempt, worker."""
-    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    made.add_column("", width=3)
-    for name in ("step", "status"):
-        made.add_column(name)
-    for name in ("attempts", "took"):
-        made.add_column(name, justify="right")
-    made.add_column("worker", overflow="fold", style="dim")
-    for step in view.steps:
-        colour = words.colour(step.status)
-        last = step.attempts[-1] if step.attempts else None
-        made.add_row(
-            Text(f"  {words.mark(step.status)}", style=colour),
-            step.name,
-            Text(step.status, style=colour),
-            str(len(step.attempts)) if step.attempts else "",
-            words.took(last.started_at, last.finished_at) if last else "",
-            (last.worker or "") if last else "",
-        )
-    return made
-
-
 def _facts(view: RunView) -> Iterator[str]:
     if view.key is not None:
         yield f"key {view.key}"
@@ -87,6 +70,8 @@ def _facts(view: RunView) -> Iterator[str]:
         yield f"took {words.took(view.started_at, view.finished_at)}"
     if view.replay_of is not None:
         yield f"replay of {view.replay_of}"
+    if view.parent_run is not None:
+        yield f"child of {view.parent_run}"
 
 
 def _until(view: RunView) -> str:
@@ -95,37 +80,53 @@ def _until(view: RunView) -> str:
     return f", until {words.moment(view.due_at)} ({words.from_now(view.due_at)})"
 
 
-def _last_failure(view: RunView) -> tuple[StepView, AttemptView] | None:
-    """The newest attempt with an error, of a run that has not got over it."""
+def _children(view: RunView) -> Iterator[RenderableType]:
+    if not view.children:
+        return
+    steps = {step.child_run: step.name for step in view.steps if step.child_run is not None}
+    yield Text("children", style="bold")
+    for child in view.children[:_MOST_CHILDREN]:
+        yield Text(f"  {child}  {steps.get(child, '')}")
+    if len(view.children) > _MOST_CHILDREN:
+        yield Text(f"  … {len(view.children) - _MOST_CHILDREN} more", style="dim")
+
+
+def _error(view: RunView) -> Iterator[RenderableType]:
+    found = _failure(view)
+    if found is None:
+        return
+    error, name, attempt = found
+    yield Text(f"{error.type}: {error.message}", style="bold red")
+    where = [f"in step {name}"] if name else []
+    if attempt is not None:
+        where.append(f"attempt {attempt.number} ({attempt.outcome})")
+        where += [words.moment(attempt.finished_at)] if attempt.finished_at else []
+    if where:
+        yield Text("  " + ", ".join(where), style="dim")
+    shown = (attempt.error.traceback if attempt and attempt.error else None) or error.traceback
+    if shown:
+        yield Text(indent(shown.rstrip(), "  "))
+
+
+def _failure(view: RunView) -> tuple[ErrorView, str | None, AttemptView | None] | None:
+    """What ended the run, or the newest error that it has not got over."""
     if view.status == "succeeded":
         return None
-    failed = [
-        (step, attempt)
+    if view.error is not None:
+        attempts = next((one.attempts for one in view.steps if one.name == view.error.step), [])
+        failed = [attempt for attempt in attempts if attempt.error is not None]
+        return view.error, view.error.step, failed[-1] if failed else None
+    opened = [
+        (step.name, attempt)
         for step in view.steps
-        if step.status not in ("succeeded", "reused")
+        # An item that failed and has an output was collected.
+        if step.status not in ("succeeded", "reused") and step.output is None
         for attempt in step.attempts
         if attempt.error is not None
     ]
     never = datetime.min.replace(tzinfo=UTC)
-    return max(failed, key=lambda pair: pair[1].finished_at or never, default=None)
-
-
-def _error(view: RunView) -> Iterator[RenderableType]:
-    found = _last_failure(view)
-    if found is None:
-        return
-    step, attempt = found
-    error = view.error or attempt.error
-    assert error is not None
-    yield Text.assemble(
-        (f"{error.type}: {error.message}", "bold red"),
-    )
-    where = f"in step {step.name}, attempt {attempt.number} ({attempt.outcome})"
-    when = f", {words.moment(attempt.finished_at)}" if attempt.finished_at else ""
-    yield Text(f"  {where}{when}", style="dim")
-    shown = (attempt.error.traceback if attempt.error else None) or error.traceback
-    if shown:
-        yield Text(indent(shown.rstrip(), "  "))
+    name, last = max(opened, key=lambda pair: pair[1].finished_at or never, default=("", None))
+    return None if last is None or last.error is None else (last.error, name, last)
 
 
 def _values(view: RunView) -> Table:
@@ -144,28 +145,3 @@ def _value(view: RunView, value: object, name: str) -> Text:
         more = f"… ({len(text)} characters; `taskplatform runs show {view.id} -o json` has {name})"
         text = text[:_LONGEST_VALUE] + more
     return Text(text)
-
-
-def _hints(view: RunView) -> Iterator[Text]:
-    commands = list(_commands(view))
-    widest = max(len(command) for command, _ in commands)
-    for command, meaning in commands:
-        yield Text.assemble(f"  taskplatform {command.ljust(widest)}", (f"  {meaning}", "dim"))
-
-
-def _commands(view: RunView) -> Iterator[tuple[str, str]]:
-    opened = next((one for one in view.steps if one.status not in ("succeeded", "reused")), None)
-    step = opened.name if opened else ""
-    match view.status:
-        case "failed":
-            yield f"runs retry {view.id}", f"go on from {step or 'the failed step'}, same run"
-        case "waiting" if view.reason in ("retry", "parked"):
-            yield f"runs retry {view.id}", f"try {step or 'it'} again now"
-    if view.status in ("failed", "succeeded", "cancelled"):
-        yield f"runs replay {view.id}", "a new run with the same input"
-        done = [one.name for one in view.steps if one.status in ("succeeded", "reused")]
-        if done and (later := step or done[-1]) != view.steps[0].name:
-            yield f"runs replay {view.id} --from {later}", "a new run that reuses what is before"
-    else:
-        yield f"runs watch {view.id}", "follow it to its end"
-        yield f"runs cancel {view.id}", "end it for good"

@@ -12,6 +12,7 @@ from rich.text import Text
 from taskplatform.cli import words
 from taskplatform.cli.failures import Exit
 from taskplatform.cli.run_page import Growing
+from taskplatform.cli.step_table import MOST_ITEMS, item_counts, told
 from taskplatform.client.reading import get_run, list_runs
 from taskplatform.client.run import Run
 from taskplatform.client.view import AttemptView, RunSummary, RunView
@@ -19,6 +20,8 @@ from taskplatform.core.run import FINAL
 from taskplatform.errors import Unavailable, WaitTimeout
 
 _PAUSE = 0.1
+# A run with thousands of items takes a while to read; so much longer it is left alone.
+_REST = 3.0
 _LIST_PAUSE = 0.5
 _OUTAGE = 30.0
 # The narrowest terminal that has room for more than id and status.
@@ -32,19 +35,22 @@ def follow(run: Run, timeout: float | None, changed: Callable[[RunView], None]) 
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     last: RunView | None = None
+    began = time.monotonic()
     for view in _views(run):
         if view != last:
             changed(view)
             last = view
         if view.status in FINAL:
             return view
-        left = _PAUSE if deadline is None else deadline - time.monotonic()
+        pause = max(_PAUSE, _REST * (time.monotonic() - began))
+        left = pause if deadline is None else deadline - time.monotonic()
         if left <= 0:
             raise WaitTimeout(
                 f"run {run.id} did not end within {timeout:g} s and goes on, it is {view.status}; "
                 f"follow it with `taskplatform runs watch {run.id}`"
             )
-        time.sleep(min(_PAUSE, left))
+        time.sleep(min(pause, left))
+        began = time.monotonic()
     raise AssertionError
 
 
@@ -80,7 +86,7 @@ def exit_code(status: str) -> Exit:
 
 
 def _views(run: Run) -> Iterator[RunView]:
-    answered = time.monotonic()
+    answered = read = time.monotonic()
     seen: tuple[object, ...] | None = None
     view: RunView | None = None
     while True:
@@ -88,10 +94,11 @@ def _views(run: Run) -> Iterator[RunView]:
             # The look is a primary key's; the whole is read when it may have changed.
             now = get_run(run.id)
             look = (now.status, now.reason, now.due_at)
-            if view is None or look != seen or now.status in ("running", "queued"):
-                view = run.view()
-                seen = look
             answered = time.monotonic()
+            # Branches of a waiting run may move while the run itself stands as it did.
+            old = answered > read + _LIST_PAUSE
+            if view is None or look != seen or old or now.status in ("running", "queued"):
+                view, seen, read = run.view(), look, answered
         except Unavailable:
             if view is None or time.monotonic() > answered + _OUTAGE:
                 raise
@@ -107,12 +114,17 @@ class _Lines:
         self._steps: dict[tuple[str, int], str] = {}
 
     def __call__(self, view: RunView) -> None:
+        counts = item_counts(view.steps)
         for step in view.steps:
-            for attempt in step.attempts:
-                place = (step.name, attempt.number)
-                if self._steps.get(place) != attempt.outcome:
-                    self._steps[place] = attempt.outcome
-                    self._say(f"  {step.name} {_told(attempt)}")
+            many = step.item_of is not None and counts[step.item_of].total() > MOST_ITEMS
+            for attempt in () if many else step.attempts:
+                self._change((step.name, attempt.number), attempt.outcome, _told(attempt))
+            if step.name in counts:
+                told_now = told(counts[step.name])
+                self._change((step.name, -1), told_now, f"items: {told_now}")
+            elif step.progress is not None:
+                said = words.progress(step.progress.done, step.progress.total)
+                self._change((step.name, -1), said, f"progress: {said}")
         state = view.status
         if view.status == "waiting":
             state += f" {words.why(view.reason, view.waiting_for)}"
@@ -121,6 +133,11 @@ class _Lines:
         if state != self._run:
             self._run = state
             self._say(f"run {view.id} of {view.pipeline}: {state}")
+
+    def _change(self, place: tuple[str, int], state: str, line: str) -> None:
+        if self._steps.get(place) != state:
+            self._steps[place] = state
+            self._say(f"  {place[0]} {line}")
 
     def _say(self, line: str) -> None:
         self._out.print(f"{_clock()} {line}", markup=False, soft_wrap=True)

@@ -87,3 +87,12 @@ def colour(status: str) -> str:
 def mark(status: str) -> str:
     """A state's sign."""
     return MARKS.get(status, "·")
+
+
+def progress(done: float | None, total: float | None) -> str:
+    """`40/100 (40 %)`."""
+    if done is None:
+        return ""
+    if not total:
+        return f"{done:,.6g}"
+    return f"{done:,.6g}/{total:,.6g} ({min(done / total, 1):.0%})".replace("%", " %")

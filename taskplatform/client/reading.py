@@ -11,8 +11,8 @@ from taskplatform.client.view import RunSummary
 from taskplatform.client.when import check_moment
 from taskplatform.core.run import Status
 from taskplatform.errors import InvalidInput, RunNotFound
-from taskplatform.storage import history
-from taskplatform.storage.history import Wanted
+from taskplatform.storage import history, history_list
+from taskplatform.storage.history_list import Wanted
 
 _MOST = 500
 
@@ -61,7 +61,7 @@ def list_runs(
         after=None if after is None else _id(after),
         handlers=handlers,
     )
-    rows = call(lambda connection, _: history.list_runs(connection, wanted, limit))
+    rows = call(lambda connection, _: history_list.list_runs(connection, wanted, limit))
     return [summary(row) for row in rows]
 
 

@@ -1,27 +1,25 @@
 """A run, as the application holds it."""
 
-import json
 import time
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from taskplatform.client import again, ringer, shape
+from taskplatform.client.outputs import last_steps, typed_output
 from taskplatform.client.session import call
 from taskplatform.client.unset import UNSET, Unset
 from taskplatform.client.view import RunErrorView, RunView
-from taskplatform.core import registry
 from taskplatform.core.run import FINAL
 from taskplatform.errors import (
     Conflict,
-    PipelineNotFound,
     RunFailed,
     RunNotFound,
     Unavailable,
     WaitTimeout,
 )
 from taskplatform.storage import cancel, history, retry
-from taskplatform.storage.history import Look
+from taskplatform.storage.history_rows import Look
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.1
 _OUTAGE = 30.0
@@ -67,6 +65,8 @@ class Run:
     def output(self) -> Any:
         """The output of the last step: of its declared type, or plain JSON if that is unknown.
 
+        Of a group that is the last: a dict of its steps' outputs by their names.
+
         Raises RunFailed if the run failed or was cancelled, and Conflict if it has not ended.
         """
         if self.status != "succeeded" or self._look is None:
@@ -76,9 +76,9 @@ class Run:
             raise Conflict(f"run {self.id} is {look.status}: wait() for it before its output")
         if look.status != "succeeded" or look.output_step is None:
             raise RunFailed(self._why(look))
-        step = look.output_step
-        stored = call(lambda connection, _: history.output(connection, self.id, step))
-        return None if stored is None else _typed(self.pipeline, step, stored)
+        names = last_steps(look.output_step)
+        stored = call(lambda connection, _: history.outputs(connection, self.id, names))
+        return typed_output(self.pipeline, names, stored)
 
     def refresh(self) -> "Run":
         """Look again. Raises RunNotFound once retention has deleted the run."""
@@ -178,17 +178,3 @@ class Run:
             return f"run {self.id} has no output: it is {look.status}"
         where = f" in step {error.step!r}" if error.step else ""
         return f"run {self.id} {look.status}{where}: {error.type}: {error.message}"
-
-
-def _typed(pipeline: str, step: str, stored: bytes) -> Any:
-    try:
-        declared = registry.get(pipeline).find(step)
-    except PipelineNotFound:
-        declared = None
-    if declared is not None:
-        try:
-            return declared.bound.output.decode(stored)
-        except ValueError:
-            # Stored by other code than ours: shown as it is.
-            pass
-    return json.loads(stored)

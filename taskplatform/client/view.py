@@ -36,16 +36,41 @@ class AttemptView(_View):
     outcome: str
     error: ErrorView | None
     worker: str | None
+    log: str | None = None
+
+
+class ProgressView(_View):
+    """How far a body says it is, or how many of a map's items have ended."""
+
+    done: float | None
+    total: float | None
+    heartbeat_at: datetime | None = None
 
 
 class StepView(_View):
-    """A step of a run; `input` is null for a step the imported code does not declare."""
+    """A step of a run, or an item of a map, named `step[3]`, whose `input` is the item.
+
+    The `input` of a step is null if the imported code does not declare it. `log` is that of the
+    latest attempt that wrote one.
+    """
 
     name: str
     status: StepStatus
-    input: dict[str, Any] | None
+    input: Any
     output: Any
     attempts: list[AttemptView]
+    reason: str | None = None
+    due_at: datetime | None = None
+    waiting_for: str | None = None
+    progress: ProgressView | None = None
+    log: str | None = None
+    child_run: UUID | None = None
+
+    @property
+    def item_of(self) -> str | None:
+        """The map whose item it is; None for a step."""
+        step, bracket, _ = self.name.partition("[")
+        return step if bracket else None
 
 
 class RunSummary(_View):
@@ -64,6 +89,7 @@ class RunSummary(_View):
     started_at: datetime | None
     finished_at: datetime | None
     replay_of: UUID | None
+    parent_run: UUID | None = None
 
 
 class RunView(_View):
@@ -85,4 +111,6 @@ class RunView(_View):
     started_at: datetime | None
     finished_at: datetime | None
     replay_of: UUID | None
+    parent_run: UUID | None = None
+    children: list[UUID] = []
     steps: list[StepView]

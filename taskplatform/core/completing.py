@@ -9,6 +9,7 @@ from taskplatform.core.draft import Draft
 from taskplatform.core.groups import group_problems
 from taskplatform.core.hints import codec_of, shown
 from taskplatform.core.json import Codec
+from taskplatform.core.names import COMPENSATION
 from taskplatform.core.outputs import UNKNOWN, Output, bare, output_of, returned
 from taskplatform.core.over import Items, items_of
 from taskplatform.core.retry import Retry
@@ -75,7 +76,7 @@ def complete(declaration: "Declaration[Any]", drafts: Sequence[Draft]) -> tuple[
 
 def undo_name(step: str) -> str:
     """The name of a step's compensation."""
-    return f"{step}:compensate"
+    return step + COMPENSATION
 
 
 def _parts(

@@ -11,6 +11,8 @@ _STEP = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
 _QUEUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
 
 HANDLER_PREFIX = "on:"
+# What undoes the step `charge` is the step `charge:compensate`.
+COMPENSATION = ":compensate"
 
 
 def is_pipeline_name(name: object) -> bool:

@@ -14,9 +14,21 @@ _MOVES = (
     UPDATE taskplatform.runs
     SET created_at = created_at - {_BACK}, started_at = started_at - {_BACK},
         finished_at = finished_at - {_BACK}, due_at = due_at - {_BACK},
-        deadline = deadline - {_BACK}
+        deadline = deadline - {_BACK}, start_by = start_by - {_BACK}
     """,
-    f"UPDATE taskplatform.work SET due_at = due_at - {_BACK} WHERE due_at IS NOT NULL",
+    f"""
+    UPDATE taskplatform.work
+    SET due_at = due_at - {_BACK}, heartbeat_at = heartbeat_at - {_BACK}
+    WHERE due_at IS NOT NULL OR heartbeat_at IS NOT NULL
+    """,
+    f"UPDATE taskplatform.waits SET expires_at = expires_at - {_BACK}",
+    f"UPDATE taskplatform.events SET created_at = created_at - {_BACK}",
+    f"UPDATE taskplatform.canvases SET created_at = created_at - {_BACK}",
+    f"""
+    UPDATE taskplatform.items
+    SET started_at = started_at - {_BACK}, finished_at = finished_at - {_BACK}
+    WHERE started_at IS NOT NULL OR finished_at IS NOT NULL
+    """,
     f"UPDATE taskplatform.keys SET expires_at = expires_at - {_BACK} WHERE expires_at IS NOT NULL",
     f"""
     UPDATE taskplatform.step_results

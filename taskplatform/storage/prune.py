@@ -1,4 +1,4 @@
-"""Prune: delete runs that ended long ago, a batch at a time."""
+"""Prune: delete what ended long ago and what nobody waits for any more, a batch at a time."""
 
 from datetime import datetime
 from uuid import UUID
@@ -23,6 +23,12 @@ WITH old AS MATERIALIZED (
     DELETE FROM taskplatform.step_results s USING old WHERE s.run_id = old.id
 ), attempts AS (
     DELETE FROM taskplatform.step_attempts a USING old WHERE a.run_id = old.id
+), items AS (
+    DELETE FROM taskplatform.items i USING old WHERE i.run_id = old.id
+), waits AS (
+    DELETE FROM taskplatform.waits w USING old WHERE w.run_id = old.id
+), canvases AS (
+    DELETE FROM taskplatform.canvases c USING old WHERE c.run_id = old.id
 ), keys AS (
     DELETE FROM taskplatform.keys k USING old WHERE k.run_id = old.id
 ), runs AS (
@@ -31,15 +37,42 @@ WITH old AS MATERIALIZED (
 SELECT count(*) FROM old
 """
 
+# What a wait has matched is kept with that wait's run, which may not have read it yet.
+_PRUNE_EVENTS = """
+DELETE FROM taskplatform.events WHERE id IN (
+    SELECT id FROM taskplatform.events e
+    WHERE created_at < %(cutoff)s
+      AND NOT EXISTS (SELECT FROM taskplatform.waits w WHERE w.event_id = e.id)
+    ORDER BY created_at LIMIT %(batch)s
+    FOR UPDATE SKIP LOCKED
+)
+"""
+
+# The run was cancelled or has failed: an event must not be matched with it, and need not look.
+_PRUNE_WAITS = """
+DELETE FROM taskplatform.waits WHERE (run_id, step_name) IN (
+    SELECT run_id, step_name FROM taskplatform.waits w
+    WHERE event_id IS NULL
+      AND NOT EXISTS (SELECT FROM taskplatform.work WHERE work.id = w.work_id)
+    LIMIT %(batch)s
+    FOR UPDATE SKIP LOCKED
+)
+"""
+
 
 def prune(connection: Session, days: int) -> int:
-    """Delete a batch of runs that ended more than `days` ago; return how many."""
+    """Delete a batch each of runs that ended and events that were sent more than `days` ago.
+
+    Also waits whose work is gone. Returns how many there were of that of which there were most.
+    """
     row = connection.execute(_CUTOFF, (days,)).fetchone()
     assert row is not None
     values = {"youngest": _first_id(row[0]), "cutoff": row[0], "batch": BATCH}
     pruned = connection.execute(_PRUNE, values).fetchone()
     assert pruned is not None
-    return int(pruned[0])
+    events = connection.execute(_PRUNE_EVENTS, values).rowcount
+    waits = connection.execute(_PRUNE_WAITS, values).rowcount
+    return max(int(pruned[0]), events, waits)
 
 
 def _first_id(moment: datetime) -> UUID:
