@@ -4,13 +4,15 @@ TaskPlatformError
 ├── DeclarationError          a pipeline is declared wrongly; names pipeline, step and remedy
 ├── SettingsError             a setting is unknown or malformed
 ├── InvalidInput              the input of an enqueue does not fit the pipeline's model
+├── UnusableConnection        enqueue(connection=) cannot store a run in that connection
 ├── NotFound
 │   ├── PipelineNotFound
 │   └── RunNotFound
 ├── Conflict                  the request contradicts the state of a run
 │   ├── KeyTaken              another run owns the key
 │   ├── KeyBusy               an open transaction elsewhere holds the key; try again
-│   └── RequestIdReused       the same request id came with another input
+│   ├── RequestIdReused       the same request id came with another input
+│   └── NotCommitted          the transaction that stored the run has not been committed
 ├── Unavailable               database or broker cannot be reached
 ├── RunFailed                 raised by Run.output when the run did not succeed
 └── WaitTimeout               Run.wait(timeout=) passed before the run ended
@@ -40,6 +42,10 @@ class InvalidInput(TaskPlatformError, ValueError):
     """The input does not fit the pipeline's model; the message names the fields."""
 
 
+class UnusableConnection(TaskPlatformError, ValueError):
+    """No run can be stored in the connection given; the message says why, and what to give."""
+
+
 class NotFound(TaskPlatformError, LookupError):
     """What was asked for does not exist."""
 
@@ -66,6 +72,10 @@ class KeyBusy(Conflict):
 
 class RequestIdReused(Conflict):
     """The same request id came with another input."""
+
+
+class NotCommitted(Conflict):
+    """The transaction that stored the run has not been committed; commit it first."""
 
 
 class Unavailable(TaskPlatformError, ConnectionError):

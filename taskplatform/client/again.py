@@ -18,8 +18,8 @@ from taskplatform.errors import InvalidInput, RunNotFound
 from taskplatform.settings import get_settings
 from taskplatform.storage import history
 from taskplatform.storage import replay as storage
-from taskplatform.storage.enqueue import Enqueued
 from taskplatform.storage.history_rows import RunRow
+from taskplatform.storage.known import Enqueued
 from taskplatform.storage.new_run import NewRun
 from taskplatform.storage.retry import Next
 

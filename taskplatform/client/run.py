@@ -1,6 +1,8 @@
 """A run, as the application holds it."""
 
+import asyncio
 import time
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -10,19 +12,11 @@ from taskplatform.client.outputs import last_steps, typed_output
 from taskplatform.client.session import call
 from taskplatform.client.unset import UNSET, Unset
 from taskplatform.client.view import RunErrorView, RunView
+from taskplatform.client.waiting import Waiting
 from taskplatform.core.run import FINAL
-from taskplatform.errors import (
-    Conflict,
-    RunFailed,
-    RunNotFound,
-    Unavailable,
-    WaitTimeout,
-)
+from taskplatform.errors import Conflict, NotCommitted, RunFailed, RunNotFound
 from taskplatform.storage import cancel, history, retry
 from taskplatform.storage.history_rows import Look
-
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.1
-_OUTAGE = 30.0
 
 
 class Run:
@@ -33,13 +27,23 @@ class Run:
     """
 
     def __init__(
-        self, id: UUID, pipeline: str, *, status: str | None = None, look: Look | None = None
+        self,
+        id: UUID,
+        pipeline: str,
+        *,
+        status: str | None = None,
+        look: Look | None = None,
+        uncommitted: Callable[[], bool] | None = None,
     ) -> None:
-        """Hold a run that is known to exist; get_run(id) finds one."""
+        """Hold a run that is known to exist; get_run(id) finds one.
+
+        `uncommitted` tells whether the transaction that stored it may be open.
+        """
         self.id = id
         self.pipeline = pipeline
         self._status = status
         self._look = look
+        self._uncommitted = uncommitted
 
     @property
     def status(self) -> str:
@@ -81,36 +85,33 @@ class Run:
         return typed_output(self.pipeline, names, stored)
 
     def refresh(self) -> "Run":
-        """Look again. Raises RunNotFound once retention has deleted the run."""
+        """Look again.
+
+        Raises NotCommitted, and RunNotFound if its transaction was rolled back, or once retention
+        has deleted the run.
+        """
         look = call(lambda connection, _: history.look(connection, self.id))
         if look is None:
-            raise RunNotFound(f"there is no run {self.id}")
+            raise self._missing()
         self._look, self._status = look, None
         return self
 
     def wait(self, timeout: float | None = None) -> "Run":
         """Wait until the run has succeeded, failed or was cancelled; `timeout` in seconds.
 
-        Raises WaitTimeout; the run goes on.
+        Raises WaitTimeout (the run goes on), NotCommitted and RunNotFound.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        pause, answered = _FIRST_PAUSE, time.monotonic()
-        while True:
-            try:
-                self.refresh()
-                answered = time.monotonic()
-            except Unavailable:
-                if time.monotonic() > answered + _OUTAGE or self._look is None:
-                    raise
-            if self.status in FINAL:
-                return self
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                raise WaitTimeout(
-                    f"run {self.id} did not end within {timeout:g} s: it is {self._where()}"
-                )
-            time.sleep(pause if left is None else min(pause, left))
-            pause = min(pause * 1.5, _LONGEST_PAUSE)
+        waiting = Waiting(self, timeout)
+        while (pause := waiting.look()) is not None:
+            time.sleep(pause)
+        return self
+
+    async def await_(self, timeout: float | None = None) -> "Run":
+        """Like `wait`, without blocking the event loop or keeping a thread."""
+        waiting = Waiting(self, timeout)
+        while (pause := await asyncio.to_thread(waiting.look)) is not None:
+            await asyncio.sleep(pause)
+        return self
 
     def cancel(self) -> bool:
         """End the run for good and free its key; False if it had ended before.
@@ -152,17 +153,11 @@ class Run:
         """All that is known of the run, its steps and attempts, as of now."""
         found = call(lambda connection, _: history.get(connection, self.id))
         if found is None:
-            raise RunNotFound(f"there is no run {self.id}")
+            raise self._missing()
         return shape.run_view(found)
 
     def __repr__(self) -> str:
         return f"<Run {self.id} of {self.pipeline!r}: {self._status or self._where()}>"
-
-    def _seen(self) -> Look:
-        if self._look is None:
-            self.refresh()
-        assert self._look is not None
-        return self._look
 
     def _where(self) -> str:
         if self._look is None:
@@ -171,6 +166,23 @@ class Run:
         until = f" until {look.due_at:%Y-%m-%d %H:%M:%S %Z}" if look.due_at else ""
         what = f" ({look.reason})" if look.reason else ""
         return f"{look.status}{what}{until}"
+
+    def _missing(self) -> RunNotFound | NotCommitted:
+        if self._uncommitted is None:
+            return RunNotFound(f"there is no run {self.id}")
+        if self._uncommitted():
+            return NotCommitted(
+                f"run {self.id} was enqueued in a transaction that is still open: commit it first"
+            )
+        return RunNotFound(
+            f"there is no run {self.id}: the transaction that it was enqueued in was rolled back"
+        )
+
+    def _seen(self) -> Look:
+        if self._look is None:
+            self.refresh()
+        assert self._look is not None
+        return self._look
 
     def _why(self, look: Look) -> str:
         error = shape.run_error(look.error)

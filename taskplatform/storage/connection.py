@@ -25,7 +25,7 @@ _BOUNDS = {
 }
 # Never-analysed tables made the planner scan the backlog; a nested loop over an index is always
 # right for the hot statements, so nothing else may be considered.
-_PINS = {
+PINS = {
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
     "enable_bitmapscan": "off",
@@ -78,7 +78,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def _configure(connection: Session, *, pinned: bool) -> None:
-    values = {**_BOUNDS, **(_PINS if pinned else {})}
+    values = {**_BOUNDS, **(PINS if pinned else {})}
     connection.adapters.register_loader("json", _RawJson)
     connection.adapters.register_loader("json", _RawJsonBinary)
     connection.prepare_threshold = 2

@@ -1,42 +1,47 @@
 """Who owns a pipeline's key: one row per key, taken by one upsert, never by read-then-write."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from uuid import UUID
 
 from taskplatform.storage.connection import Session
+from taskplatform.storage.script import Statement
+
+_TAKE = """
+INSERT INTO taskplatform.keys AS held (pipeline, key, run_id)
+SELECT * FROM unnest(%b::text[], %b::text[], %b::uuid[])
+ON CONFLICT (pipeline, key) DO UPDATE SET run_id = EXCLUDED.run_id, expires_at = NULL
+WHERE held.expires_at <= clock_timestamp()
+"""
+
+_DROP_UNUSED = """
+DELETE FROM taskplatform.keys
+WHERE run_id = ANY(%b::uuid[]) AND expires_at IS NULL AND NOT EXISTS (
+    SELECT FROM taskplatform.runs WHERE id = keys.run_id AND finished_at IS NULL
+)
+"""
 
 
-def take(
-    connection: Session, pipelines: Sequence[str], keys: Sequence[str], runs: Sequence[UUID]
-) -> None:
-    """Take each key for its run, unless another run holds it; no key may appear twice.
+def take(wanted: Mapping[tuple[str, str], UUID]) -> Statement:
+    """Take each (pipeline, key) for its run, unless another run holds it.
 
     Waits for an open transaction that holds one of them, and locks them all until the end of
-    this one. Who won shows in the statement after: the row carries the run's id. Rows must come
-    sorted, so that two batches wait for each other in one direction only.
+    this one, also those of others. Who won shows in the statement after: the row carries the
+    run's id. They are taken in order, so that two batches wait in one direction only.
     """
-    connection.execute(
-        """
-        INSERT INTO taskplatform.keys AS held (pipeline, key, run_id)
-        SELECT * FROM unnest(%b::text[], %b::text[], %b::uuid[])
-        ON CONFLICT (pipeline, key) DO UPDATE SET run_id = EXCLUDED.run_id, expires_at = NULL
-        WHERE held.expires_at <= clock_timestamp()
-        """,
-        (list(pipelines), list(keys), list(runs)),
+    ordered = sorted(wanted.items())
+    return Statement(
+        _TAKE,
+        (
+            [pipeline for (pipeline, _), _ in ordered],
+            [key for (_, key), _ in ordered],
+            [run for _, run in ordered],
+        ),
     )
 
 
-def drop_unused(connection: Session, runs: Sequence[UUID]) -> None:
+def drop_unused(runs: Iterable[UUID]) -> Statement:
     """Give back the keys that were just taken for runs which were not stored after all."""
-    connection.execute(
-        """
-        DELETE FROM taskplatform.keys
-        WHERE run_id = ANY(%b::uuid[]) AND expires_at IS NULL AND NOT EXISTS (
-            SELECT FROM taskplatform.runs WHERE id = keys.run_id AND finished_at IS NULL
-        )
-        """,
-        (list(runs),),
-    )
+    return Statement(_DROP_UNUSED, (list(runs),))
 
 
 def take_back(connection: Session, pipeline: str, key: str, run_id: UUID) -> UUID | None:

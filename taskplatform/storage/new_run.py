@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
-from typing import Any
 from uuid import UUID
 
-from psycopg import Cursor
-
 from taskplatform.storage.connection import Session
+from taskplatform.storage.script import Statement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,26 +72,27 @@ RETURNING run_id, due_at IS NOT NULL
 """
 
 
-def insert(connection: Session, rows: Sequence[NewRun]) -> list[Cursor[tuple[Any, ...]]]:
-    """Store the runs that own the key they want, or want none, with their work.
+def insert(connection: Session, rows: Sequence[NewRun]) -> None:
+    """Store the runs that own the key they want, or want none, with their work."""
+    for statement in inserts(rows):
+        connection.execute(statement.text, statement.values)
 
-    An id or request id that is stored already is left alone. Answers (run id, is it due later?)
-    for those that were stored; one cursor for each pipeline.
+
+def inserts(rows: Sequence[NewRun]) -> list[Statement]:
+    """The statements that store them, one for each pipeline.
+
+    An id or request id that is stored already is left alone. They answer (run id, is it due
+    later?) for those that were stored.
     """
-    return [
-        _insert(connection, pipeline, step, queue, list(group))
-        for (pipeline, step, queue), group in groupby(rows, key=_place)
-    ]
+    return [_insert(*place, list(group)) for place, group in groupby(rows, key=_place)]
 
 
 def _place(row: NewRun) -> tuple[str, str, str]:
     return row.pipeline, row.first_step, row.queue
 
 
-def _insert(
-    connection: Session, pipeline: str, step: str, queue: str, rows: Sequence[NewRun]
-) -> Cursor[tuple[Any, ...]]:
-    return connection.execute(
+def _insert(pipeline: str, step: str, queue: str, rows: Sequence[NewRun]) -> Statement:
+    return Statement(
         _INSERT,
         (
             [row.id for row in rows],

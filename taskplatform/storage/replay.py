@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from taskplatform.core.names import COMPENSATION
 from taskplatform.errors import Conflict, RunNotFound
 from taskplatform.storage.connection import Session
-from taskplatform.storage.enqueue import Enqueued
+from taskplatform.storage.known import Enqueued
 from taskplatform.storage.new_run import NewRun, insert
 
 # Shared: the old run may go on, but not be deleted or taken up in the middle of the copying.
