@@ -44,6 +44,7 @@ def attempt(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome:
         return _execute(child, branch, arguments)
 
     branch.step_started_at = monotonic()
+    branch.progress = (None, None)
     if not branch.step.throttles:
         return body()
     known = StepAttempt(
@@ -107,7 +108,7 @@ def _execute(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome
     except BaseException as error:
         raised, outcome = error, Failed(Failure.of(error))
     limit.disarm()
-    reporter.end()
+    branch.progress = reporter.end()
     child.slot.end()
     child.instrument.ended(token, step, outcome, raised)
     if branch.first_body_at is None:

@@ -31,10 +31,11 @@ class Reporter:
             # Without it the supervisor would not know that this body has to report.
             self._write()
 
-    def end(self) -> None:
-        """The body has ended."""
+    def end(self) -> tuple[float | None, float | None]:
+        """The body has ended; how much of how much it had done."""
         with self._lock:
             self._body = None
+        return self.done, self.total
 
     def progress(self, done: float, total: float) -> None:
         """So much of so much is done; what is not finite counts as not known."""

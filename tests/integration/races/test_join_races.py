@@ -24,9 +24,7 @@ FOR_EVER = float("inf")
 
 
 def fork(stage: Stage, one: Claimed, how: ForkGroup | ForkMap) -> None:
-    then = PutBack(
-        "m", "q", delay=FOR_EVER, reason="children", waiting_for="them", rest="branches"
-    )
+    then = PutBack("m", "q", delay=FOR_EVER, reason="children", waiting_for="them", rest="branches")
     made = Settlement(one.work_id, one.epoch, one.run_id, then, fork=how)
     assert settle(stage.connection, [made], worker="w") == {one.work_id}
 
