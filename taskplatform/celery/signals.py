@@ -44,7 +44,20 @@ class CelerySignals:
             signals.task_prerun.send(
                 sender=task, task_id=task_id, task=task, args=(), kwargs=kwargs
             )
-        return task
+        return task, request
+
+    def entered(self, token: Any) -> None:
+        """Make the step's task current in the thread of the event loop, too."""
+        if token is not None:
+            task, request = token
+            task.request_stack.push(request)
+            _task_stack.push(task)
+
+    def left(self, token: Any) -> None:
+        """Leave the thread of the event loop to the other bodies."""
+        if token is not None:
+            _task_stack.pop()
+            token[0].pop_request()
 
     def ended(
         self,
@@ -56,11 +69,12 @@ class CelerySignals:
         """Announce the outcome and leave the task."""
         if token is None:
             return
+        task, _ = token
         try:
-            self._announce(token, outcome, error)
+            self._announce(task, outcome, error)
         finally:
             _task_stack.pop()
-            token.pop_request()
+            task.pop_request()
 
     def _announce(self, task: Any, outcome: Outcome, error: BaseException | None) -> None:
         match outcome:

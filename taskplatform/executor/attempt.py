@@ -1,7 +1,9 @@
 """One attempt: bind the arguments, pass the middlewares, call the function, judge what came."""
 
-import asyncio
+from collections.abc import Coroutine
+from functools import partial
 from time import monotonic, monotonic_ns
+from types import CoroutineType
 from typing import Any
 
 from taskplatform.core.context import Context
@@ -16,8 +18,11 @@ from taskplatform.core.outcome import (
 )
 from taskplatform.errors import Interrupted as HandedBack
 from taskplatform.errors import Permanent, RetryAfter, TimeLimitExceeded
+from taskplatform.executor.async_body import AsyncBody, Unwanted
 from taskplatform.executor.branch import Branch
 from taskplatform.executor.child import Child
+from taskplatform.executor.reports import Reporter
+from taskplatform.executor.resumed import Resumed
 from taskplatform.middleware import AROUND_STEP, StepAttempt, compose
 
 # A body that ignores the soft limit is killed this long after it.
@@ -39,6 +44,7 @@ def attempt(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome:
         return _execute(child, branch, arguments)
 
     branch.step_started_at = monotonic()
+    branch.progress = (None, None)
     if not branch.step.throttles:
         return body()
     known = StepAttempt(
@@ -53,10 +59,13 @@ def attempt(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome:
 
 def context(child: Child, branch: Branch) -> Context:
     """The `ctx` of the attempt that is about to start."""
+    child.reporter = reporter = Reporter(child.slot)
     return Context(
         run_id=branch.claimed.run_id,
         step=branch.label,
         attempt=branch.number,
+        progress=reporter.progress,
+        heartbeat=reporter.heartbeat,
         cancelled=lambda: child.slot.cancelled,
     )
 
@@ -66,7 +75,9 @@ def _execute(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome
     left = branch.seconds_left
     seconds = step.timeout if left is None else max(0.001, min(step.timeout, left))
     hard = monotonic_ns() + int((seconds + HARD_GRACE) * 1e9)
-    child.slot.begin(branch.claimed.work_id, branch.claimed.epoch, hard)
+    reporter = child.reporter
+    work_id, epoch = branch.claimed.work_id, branch.claimed.epoch
+    reporter.begin(work_id, epoch, child.slot.begin(work_id, epoch, hard), step.heartbeat)
     # After the note, never before it: either the supervisor sees the note and spares this claim,
     # or its request is seen here.
     if child.slot.revoke:
@@ -78,14 +89,15 @@ def _execute(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome
     outcome: Outcome
     try:
         try:
-            limit.arm(seconds)
+            limit.arm(seconds, reporter.left if step.heartbeat else None)
             value = step.function(**arguments)
-            if step.is_async:
-                value = asyncio.run(value)
+            if isinstance(value, CoroutineType):
+                limit.disarm()
+                value = _on_the_loop(child, value, token, seconds)
             outcome = Succeeded(step.encode(value))
         finally:
             limit.disarm()
-    except HandedBack:
+    except (HandedBack, Unwanted):
         outcome = Interrupted()
     except RetryAfter as error:
         outcome = PutOff(error.seconds, Failure.of(error))
@@ -96,9 +108,23 @@ def _execute(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome
     except BaseException as error:
         raised, outcome = error, Failed(Failure.of(error))
     limit.disarm()
+    branch.progress = reporter.end()
     child.slot.end()
     child.instrument.ended(token, step, outcome, raised)
     if branch.first_body_at is None:
         branch.first_body_at = branch.step_started_at
     child.costs.observe(step.task_name, monotonic() - branch.step_started_at)
     return outcome
+
+
+def _on_the_loop(
+    child: Child, coroutine: Coroutine[Any, Any, Any], token: Any, seconds: float
+) -> Any:
+    instrument, reporter = child.instrument, child.reporter
+    return AsyncBody(
+        Resumed(coroutine, partial(instrument.entered, token), partial(instrument.left, token)),
+        slot=child.slot,
+        seconds=seconds,
+        silence=None if reporter.silence is None else reporter.left,
+        bounded=not child.time_limit.available,
+    ).result()

@@ -25,6 +25,7 @@ class Branch:
     rested: bool = False
     first_body_at: float | None = None
     step_started_at: float = 0.0
+    progress: tuple[float | None, float | None] = (None, None)
     claimed_at: float = field(default_factory=monotonic)
 
     @property

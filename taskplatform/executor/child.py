@@ -17,6 +17,7 @@ from taskplatform.core.shapes import Kind
 from taskplatform.errors import Unavailable
 from taskplatform.executor.costs import BUDGET, Costs
 from taskplatform.executor.instruments import Instrument, Silent
+from taskplatform.executor.reports import Reporter
 from taskplatform.executor.slots import Slot, SlotTable
 from taskplatform.executor.time_limit import TimeLimit
 from taskplatform.storage import leases
@@ -63,6 +64,7 @@ class Child:
         self.instrument: Instrument = instrument or Silent()
         self.costs = Costs()
         self.time_limit = TimeLimit(lambda: self.slot.interrupt)
+        self.reporter = Reporter(self.slot)
         self.lock = threading.RLock()
         self.leaving = False
         self._parent = parent

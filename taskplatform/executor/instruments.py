@@ -8,10 +8,20 @@ from taskplatform.core.step import Step
 
 
 class Instrument(Protocol):
-    """Called around every attempt, in the thread that executes it; must not raise."""
+    """Called around every attempt, in the thread that executes it; must not raise.
+
+    An async body goes on in the thread of the event loop, among others: `entered` and `left` are
+    called there around each of its steps.
+    """
 
     def started(self, step: Step, run_id: UUID, number: int) -> Any:
         """The body is about to start; what is returned comes back to `ended`."""
+
+    def entered(self, token: Any) -> None:
+        """An async body goes on, in the thread that calls this."""
+
+    def left(self, token: Any) -> None:
+        """An async body waits."""
 
     def ended(self, token: Any, step: Step, outcome: Outcome, error: BaseException | None) -> None:
         """The body has ended."""
@@ -21,6 +31,12 @@ class Silent:
     """Sees nothing."""
 
     def started(self, step: Step, run_id: UUID, number: int) -> Any:  # noqa: ARG002
+        return None
+
+    def entered(self, token: Any) -> None:  # noqa: ARG002
+        return None
+
+    def left(self, token: Any) -> None:  # noqa: ARG002
         return None
 
     def ended(

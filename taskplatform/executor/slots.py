@@ -1,30 +1,35 @@
 """Slots: what each pool child is doing, in memory that it shares with the supervisor.
 
 One page-sized header, then one slot a child. A child writes its own slot, the supervisor writes
-the lease deadline and the requests to it; neither takes a lock. The note of the running body is
-guarded by a sequence number (odd while it is written), so a reader never sees half of it.
+the lease deadline and the requests to it; neither takes a lock. The note of the running body and
+its last report are each guarded by a sequence number (odd while it is written), so a reader never
+sees half of them.
 Times are CLOCK_MONOTONIC in nanoseconds, which all processes of a machine share.
 """
 
 import fcntl
 import mmap
 import os
+import struct
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from time import monotonic_ns
+from typing import NamedTuple
 
 SLOTS = 1024
 _HEADER = 4096
-_SLOT = 128
+_SLOT = 192
 _SIZE = _HEADER + SLOTS * _SLOT
 
 # Header: when a warm shutdown's grace ends (0: none), cold shutdown, other messages wait.
 _GRACE_ENDS, _COLD, _MESSAGES_WAIT, _CLAIM_LOCK = 0, 8, 9, 16
 # Slot fields.
 _PID, _STATE, _HOLDER, _LEASE = 0, 4, 8, 16
-_SEQUENCE, _NOTE = 24, 32  # note: work, epoch, started, hard deadline
+# A sequence number is followed by what it guards.
+_SEQUENCE = 24  # note: work, epoch, started, hard deadline
 _REVOKE, _CANCELLED, _INTERRUPT, _REFUSED, _BATCH = 64, 65, 66, 72, 80
+_REPORT_SEQUENCE = 88  # report: work, epoch, started, beat, silence, done, total
 
 FREE, IDLE, SHIFT = 0, 1, 2
 
@@ -37,6 +42,21 @@ class Note:
     epoch: int
     started_ns: int
     hard_deadline_ns: int
+
+
+class Report(NamedTuple):
+    """The last word of a body; `done` and `total` are NaN when not known.
+
+    A `silence_ns` of 0 means that it need not report at all.
+    """
+
+    work_id: int
+    epoch: int
+    started_ns: int
+    beat_ns: int
+    silence_ns: int
+    done: float
+    total: float
 
 
 class SlotTable:
@@ -221,35 +241,55 @@ class Slot:
     def interrupt(self, value: bool) -> None:
         self._memory[self._at + _INTERRUPT] = int(value)
 
-    def begin(self, work_id: int, epoch: int, hard_deadline_ns: int) -> None:
-        """Note that the body of (work, epoch) starts now."""
-        self._write_note(work_id, epoch, monotonic_ns(), hard_deadline_ns)
+    def begin(self, work_id: int, epoch: int, hard_deadline_ns: int) -> int:
+        """Note that the body of (work, epoch) starts now; when that is."""
+        now = monotonic_ns()
+        self._write(_SEQUENCE, (work_id, epoch, now, hard_deadline_ns))
+        return now
 
     def end(self) -> None:
         """Note that no body runs."""
-        self._write_note(0, 0, 0, 0)
+        self._write(_SEQUENCE, (0, 0, 0, 0))
         self._memory[self._at + _CANCELLED] = 0
 
     def note(self) -> Note | None:
         """The running body, or None."""
+        values = self._read(_SEQUENCE, 4)
+        # None: its writer died in the middle of it, so the body had not started or had ended.
+        return Note(*values) if values and values[0] else None
+
+    def write_report(self, report: Report) -> None:
+        """Replace the last report; the callers exclude each other."""
+        bits = struct.unpack("qq", struct.pack("dd", report.done, report.total))
+        self._write(_REPORT_SEQUENCE, (*report[:5], *bits))
+
+    def report(self) -> Report | None:
+        """The last report of whichever body reported last, or None."""
+        values = self._read(_REPORT_SEQUENCE, 7)
+        if not values or not values[0]:
+            return None
+        done, total = struct.unpack("dd", struct.pack("qq", *values[5:]))
+        work_id, epoch, started, beat, silence = values[:5]
+        return Report(work_id, epoch, started, beat, silence, done, total)
+
+    def _write(self, sequence: int, fields: tuple[int, ...]) -> None:
+        # Odd from here on, also if the alarm's exception cut off the last writing.
+        number = self._get(sequence) | 1
+        self._set(sequence, number)
+        words, place = self._words, (self._at + sequence) // 8 + 1
+        for field in fields:
+            words[place] = field
+            place += 1
+        self._set(sequence, number + 1)
+
+    def _read(self, sequence: int, count: int) -> list[int] | None:
+        place = (self._at + sequence) // 8 + 1
         for _ in range(1000):
-            before = self._get(_SEQUENCE)
-            values = self._words[self._note : self._note + 4].tolist()
-            if before % 2 == 0 and self._get(_SEQUENCE) == before:
-                return Note(*values) if values[0] else None
-        # The writer died in the middle of it: the body had not started or had ended.
+            before = self._get(sequence)
+            values = self._words[place : place + count].tolist()
+            if before % 2 == 0 and self._get(sequence) == before:
+                return values
         return None
-
-    def _write_note(self, *fields: int) -> None:
-        sequence = self._get(_SEQUENCE)
-        self._set(_SEQUENCE, sequence + 1)
-        words, place = self._words, self._note
-        words[place], words[place + 1], words[place + 2], words[place + 3] = fields
-        self._set(_SEQUENCE, sequence + 2)
-
-    @property
-    def _note(self) -> int:
-        return (self._at + _NOTE) // 8
 
     def _get(self, offset: int) -> int:
         return self._words[(self._at + offset) // 8]

@@ -3,6 +3,7 @@
 import signal
 import threading
 from collections.abc import Callable
+from time import monotonic
 from types import FrameType
 
 from taskplatform.errors import Interrupted, TimeLimitExceeded
@@ -19,16 +20,24 @@ class TimeLimit:
         self._interrupted = interrupted
         self._armed = False
         self._seconds = 0.0
+        self._until = 0.0
+        self._silence: Callable[[], float] | None = None
         self.available = threading.current_thread() is threading.main_thread()
         if self.available:
             signal.signal(signal.SIGALRM, self._on_alarm)
 
-    def arm(self, seconds: float) -> None:
-        """From now on the body runs."""
+    def arm(self, seconds: float, silence: Callable[[], float] | None = None) -> None:
+        """From now on the body runs.
+
+        `silence` tells how many seconds the body may go on without a report, and raises when it
+        has been silent for too long.
+        """
         if self.available:
             self._seconds = seconds
+            self._until = monotonic() + seconds
+            self._silence = silence
             self._armed = True
-            signal.setitimer(signal.ITIMER_REAL, seconds)
+            signal.setitimer(signal.ITIMER_REAL, seconds if silence is None else self._wait())
 
     def disarm(self) -> None:
         """The body has ended: nothing may be raised from here on."""
@@ -41,4 +50,14 @@ class TimeLimit:
             return
         if self._interrupted():
             raise Interrupted
-        raise TimeLimitExceeded(f"the attempt ran longer than its timeout of {self._seconds:g} s")
+        wait = self._wait()
+        if wait <= 0:
+            raise TimeLimitExceeded(
+                f"the attempt ran longer than its timeout of {self._seconds:g} s"
+            )
+        # It reported meanwhile: the alarm was set to the end of its silence.
+        signal.setitimer(signal.ITIMER_REAL, wait)
+
+    def _wait(self) -> float:
+        left = self._until - monotonic()
+        return left if self._silence is None else min(left, self._silence())

@@ -175,6 +175,7 @@ def _again(branch: Branch, again: Again, default_queue: str) -> Settlement:
         failures=branch.failures + (1 if again.counts else 0),
         put_off=branch.put_off + again.put_off,
         tried=again.attempt_outcome is not None,
+        progress=branch.progress,
         # The next attempt at a child is another child.
         rest="" if branch.step.kind is Kind.CHILD and again.attempt_outcome else None,
     )

@@ -86,6 +86,8 @@ def put_back(one: Settlement, then: PutBack) -> Row:
         waiting_for=then.waiting_for,
         rest=then.rest,
         failing=then.failing,
+        done=then.progress[0],
+        total=then.progress[1],
     )
 
 

@@ -52,7 +52,8 @@ ADVANCE = f"""
 WITH kept AS (
     UPDATE taskplatform.work w
     SET step = d.next, failures = 0, put_off = 0, alone = false, started_at = NULL,
-        rest = NULL, pending = NULL, next_item = NULL
+        rest = NULL, pending = NULL, next_item = NULL,
+        progress_done = NULL, progress_total = NULL, heartbeat_at = NULL
     FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, next text, step text,
          output json, version integer, attempt integer, started_ago double precision,
          finished_ago double precision)
@@ -155,6 +156,7 @@ KEEP_WORK = f"""
 UPDATE taskplatform.work w
 SET step = d.step, failures = 0, put_off = 0, alone = false,
     rest = NULL, pending = NULL, next_item = NULL,
+    progress_done = NULL, progress_total = NULL, heartbeat_at = NULL,
     started_at = CASE WHEN d.mark THEN clock_timestamp() END
 FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, step text, mark boolean)
 WHERE w.id = d.work_id AND w.epoch = d.epoch AND {IS_HELD}
@@ -165,6 +167,9 @@ UPDATE taskplatform.work w
 SET holder = NULL, started_at = NULL, step = d.step, queue = d.queue, failures = d.failures,
     put_off = d.put_off, tried = w.tried OR d.tried,
     alone = d.alone OR (w.alone AND w.step = d.step AND NOT d.tried),
+    progress_done = coalesce(d.done, CASE WHEN w.step = d.step THEN w.progress_done END),
+    progress_total = coalesce(d.total, CASE WHEN w.step = d.step THEN w.progress_total END),
+    heartbeat_at = CASE WHEN w.step = d.step THEN w.heartbeat_at END,
     due_at = CASE WHEN d.delay < 'infinity'
                   THEN clock_timestamp() + make_interval(secs => d.delay)
                   WHEN d.delay IS NOT NULL THEN 'infinity'::timestamptz END,
@@ -176,11 +181,11 @@ SET holder = NULL, started_at = NULL, step = d.step, queue = d.queue, failures =
                         OR d.rest IS NOT NULL) THEN w.pending END,
     next_item = CASE WHEN coalesce(d.rest, 'branches') = 'branches' AND (w.step = d.step
                           OR d.rest IS NOT NULL) THEN w.next_item END,
-    failing = CASE WHEN w.failing OR d.failing THEN true END,
-    progress_done = NULL, progress_total = NULL, heartbeat_at = NULL
+    failing = CASE WHEN w.failing OR d.failing THEN true END
 FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, step text, queue text,
      delay double precision, failures integer, put_off double precision, tried boolean,
-     alone boolean, reason text, waiting_for text, rest text, failing boolean)
+     alone boolean, reason text, waiting_for text, rest text, failing boolean,
+     done double precision, total double precision)
 WHERE w.id = d.work_id AND w.epoch = d.epoch AND {IS_HELD}
 """
 

@@ -52,6 +52,7 @@ class PutBack:
     what `step` has used up. `rest` is what it rests on from now on; None leaves that as it is
     while the step is the same, and "" forgets it. `failing` is for a run that fails for good, with
     `run_error`, as soon as its branches have ended and its compensations were executed.
+    `progress` is how much of how much the last attempt at the step had done.
     """
 
     step: str
@@ -66,6 +67,7 @@ class PutBack:
     rest: str | None = None
     failing: bool = False
     run_error: bytes | None = None
+    progress: tuple[float | None, float | None] = (None, None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,11 @@ import logging
 from pathlib import Path
 from time import monotonic, monotonic_ns
 
+from taskplatform.executor.attempt import HARD_GRACE
 from taskplatform.executor.child import SAFETY
 from taskplatform.executor.slots import Slot, SlotTable
 from taskplatform.storage.leases import LEASE_SECONDS, renew
+from taskplatform.supervisor.progress import is_silent
 from taskplatform.supervisor.session import Database
 
 logger = logging.getLogger(__name__)
@@ -57,6 +59,8 @@ class Leases:
             overdue = monotonic_ns() - note.hard_deadline_ns
             if overdue > _KILL_SECONDS * 1e9:
                 return False
+        if note is not None and is_silent(slot, note, HARD_GRACE + _KILL_SECONDS):
+            return False
         return not _stopped(slot.pid) and not _stopped(self._parent)
 
 

@@ -31,8 +31,8 @@ _TAKE_BACK_TRIES = 5
 class Loss:
     """What is known of a lost holder.
 
-    `cause` is crashed, timed-out or interrupted. `note` is the body that was running; when it
-    is not `certain`, nobody saw what ran and a lone branch is taken to be it.
+    `cause` is crashed, timed-out, silent or interrupted. `note` is the body that was running; when
+    it is not `certain`, nobody saw what ran and a lone branch is taken to be it.
     """
 
     holder: int
@@ -98,8 +98,8 @@ class Rescuer:
         if not running:
             return self._released(one, alone=loss.cause == "crashed" and not loss.certain)
         started_ago = monotonic() - loss.note.started_ns / 1e9 if loss.note is not None else None
-        if loss.cause == "timed-out":
-            return self._timed_out(one, started_ago or 0.0)
+        if loss.cause in ("timed-out", "silent"):
+            return self._timed_out(one, started_ago or 0.0, loss.cause)
         if loss.cause == "interrupted":
             attempt = Attempt(_label(one), "interrupted", None, started_ago)
             return self._settled(one, self._ready(one, tried=True), attempt)
@@ -128,16 +128,15 @@ class Rescuer:
         )
         return self._settled(one, then, attempt)
 
-    def _timed_out(self, one: Claimed, started_ago: float) -> Settlement:
+    def _timed_out(self, one: Claimed, started_ago: float, cause: str) -> Settlement:
         branch = self._branch(one)
         if branch is None:
             return self._released(one)
         branch.step_started_at = monotonic() - started_ago
-        failure = Failure(
-            "TimeLimitExceeded",
-            f"the attempt ignored its timeout of {branch.step.timeout:g} s and was killed",
-            "",
-        )
+        what = f"the attempt ignored its timeout of {branch.step.timeout:g} s"
+        if cause == "silent":
+            what = f"the body reported nothing for {branch.step.heartbeat or 0:g} s and did not end"
+        failure = Failure("TimeLimitExceeded", f"{what}, and was killed", "")
         disposition = verdict.judge(branch, TimedOut(failure), self.put_off_limit)
         made = verdict.settlement(
             branch,

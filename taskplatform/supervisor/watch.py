@@ -6,9 +6,11 @@ import os
 import signal
 from time import monotonic, monotonic_ns
 
+from taskplatform.executor.attempt import HARD_GRACE
 from taskplatform.executor.slots import Note, Slot, SlotTable
 from taskplatform.storage.connection import Session
 from taskplatform.storage.running import mark, still_held
+from taskplatform.supervisor.progress import Progress, is_silent
 from taskplatform.supervisor.rescue import Rescuer
 from taskplatform.supervisor.session import Database
 
@@ -16,7 +18,8 @@ logger = logging.getLogger(__name__)
 
 # A body that runs longer than this is no short one: it is marked, and what waits behind it freed.
 SHORT = 0.05
-WANTED_EVERY = 0.5
+# ctx.cancelled turns true within half a second.
+WANTED_EVERY = 0.4
 # An interrupted body may clean up for so long.
 CLEAN_UP = 1.0
 
@@ -34,7 +37,8 @@ class Watch:
         self._rescuer = rescuer
         self._marked: dict[int, Body] = {}
         self._interrupted: dict[int, tuple[Body, float]] = {}
-        self._killed: dict[int, Body] = {}
+        self._killed: dict[int, tuple[Body, str]] = {}
+        self._progress = Progress(database)
         self._next_wanted = 0.0
 
     def tick(self) -> dict[str, int]:
@@ -46,9 +50,12 @@ class Watch:
             if now - note.started_ns > SHORT * 1e9:
                 ring |= self._last_longer(slot, note)
             if note.hard_deadline_ns and now > note.hard_deadline_ns:
-                self._kill(slot, note)
+                self._kill(slot, note, "timed-out")
+            elif is_silent(slot, note, HARD_GRACE):
+                self._kill(slot, note, "silent")
             if self._table.grace_ends_ns and now > self._table.grace_ends_ns:
                 ring |= self._interrupt(slot, note)
+        self._progress.tick(notes)
         if notes and monotonic() >= self._next_wanted:
             self._next_wanted = monotonic() + WANTED_EVERY
             self._tell_unwanted(notes)
@@ -57,8 +64,8 @@ class Watch:
     def cause_of_death(self, slot: Slot, note: Note | None) -> str:
         """Why a child died, as far as it was our doing."""
         killed = self._killed.pop(slot.pid, None)
-        if note is not None and killed == _body(note):
-            return "timed-out"
+        if note is not None and killed is not None and killed[0] == _body(note):
+            return killed[1]
         return "interrupted" if self._table.shutting_down else "crashed"
 
     def _last_longer(self, slot: Slot, note: Note) -> set[str]:
@@ -84,9 +91,9 @@ class Watch:
             return set()
         return self._rescuer.take_back(connection, slot.holder, note)
 
-    def _kill(self, slot: Slot, note: Note) -> None:
+    def _kill(self, slot: Slot, note: Note, why: str) -> None:
         pid = slot.pid
-        if pid == self._parent or self._killed.get(pid) == _body(note):
+        if pid == self._parent or self._killed.get(pid, (None,))[0] == _body(note):
             # A thread cannot be killed: its lease runs out, and its result will be refused.
             return
         try:
@@ -96,8 +103,8 @@ class Watch:
         try:
             # Through the pidfd it is this very process; through the note, this very body.
             if slot.pid == pid and slot.note() == note:
-                logger.warning("killing child %d: it is over its hard time limit", pid)
-                self._killed[pid] = _body(note)
+                logger.warning("killing child %d: its body is %s and does not end", pid, why)
+                self._killed[pid] = _body(note), why
                 signal.pidfd_send_signal(fd, signal.SIGKILL)
         finally:
             os.close(fd)

@@ -4,6 +4,7 @@ import pytest
 
 from taskplatform.core.pipeline import Declaration
 from taskplatform.executor.batch import Batch
+from taskplatform.executor.instruments import Silent
 from taskplatform.storage.claim import held_by
 from tests.integration.executor.house import QUICK, Count, House, Number
 from tests.integration.races.stage import wait_until
@@ -144,12 +145,10 @@ def test_what_was_to_go_on_is_revoked_with_the_rest(house: House, count: Count) 
     child.remember(claimed)
     instrument = child.instrument
 
-    class Revoking:
+    class Revoking(Silent):
         def started(self, step: object, run_id: object, number: int) -> None:
             if len(count.times) == 2:
                 child.slot.revoke = True
-
-        ended = instrument.ended
 
     child.instrument = Revoking()
     Batch(child, house.rung.append).execute(claimed)

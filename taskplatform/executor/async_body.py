@@ -1,0 +1,114 @@
+"""Executing a coroutine on the process's loop while the pool's thread waits for it."""
+
+import asyncio
+import contextvars
+import logging
+import threading
+from collections.abc import Callable, Coroutine
+from time import monotonic
+from typing import Any
+
+from taskplatform.errors import Interrupted, TimeLimitExceeded
+from taskplatform.executor.loop import running_loop
+from taskplatform.executor.slots import Slot
+
+logger = logging.getLogger(__name__)
+
+# How often it is looked whether a body is still wanted.
+LOOK = 0.1
+# What a cancelled body may take to clean up, where nobody can kill it.
+CLEAN_UP = 1.0
+
+Silence = Callable[[], float]
+
+
+class Unwanted(BaseException):
+    """The run was cancelled: nobody wants the body's result."""
+
+
+class AsyncBody:
+    """One body on the loop; it is cancelled when its time is over or nobody wants it any more."""
+
+    def __init__(
+        self,
+        coroutine: Coroutine[Any, Any, Any],
+        *,
+        slot: Slot,
+        seconds: float,
+        silence: Silence | None,
+        bounded: bool,
+    ) -> None:
+        """`silence` tells for how long the body may be silent, and raises when that is over.
+
+        `bounded`: a body that ignores its cancellation is left behind, since nobody can kill it.
+        """
+        self._coroutine = coroutine
+        self._slot = slot
+        self._seconds = seconds
+        self._silence = silence
+        self._bounded = bounded
+        self._until = monotonic() + seconds
+        self._loop = running_loop()
+        self._context = contextvars.copy_context()
+        self._done = threading.Event()
+        self._task: asyncio.Task[Any] | None = None
+        self._reason: BaseException | None = None
+
+    def result(self) -> Any:
+        """Wait for what the body returns.
+
+        Raises what it raises, or TimeLimitExceeded, Interrupted or Unwanted if it was cancelled.
+        """
+        self._loop.call_soon_threadsafe(self._start)
+        # A loop that a body blocks cannot even cancel: hence a limit of the waiting itself.
+        patience = self._seconds + 2 * CLEAN_UP if self._bounded else None
+        self._done.wait(patience)
+        task = self._task
+        if task is None or not task.done():
+            reason = self._reason or self._out_of_time()
+            logger.warning("a body goes on that was told to end: %s", reason)
+            raise reason
+        try:
+            return task.result()
+        except BaseException as error:
+            if self._reason is not None:
+                raise self._reason from error
+            raise
+
+    def _start(self) -> None:
+        self._task = self._loop.create_task(self._coroutine, context=self._context)
+        self._task.add_done_callback(self._ended)
+        self._look()
+
+    def _look(self) -> None:
+        assert self._task is not None
+        if self._task.done():
+            return
+        try:
+            wait = self._left()
+        except BaseException as reason:
+            self._reason = reason
+            self._task.cancel()
+            if self._bounded:
+                self._loop.call_later(CLEAN_UP, self._done.set)
+            return
+        self._loop.call_later(min(wait, LOOK), self._look)
+
+    def _left(self) -> float:
+        if self._slot.interrupt:
+            raise Interrupted
+        if self._slot.cancelled:
+            raise Unwanted
+        left = self._until - monotonic()
+        if left <= 0:
+            raise self._out_of_time()
+        return left if self._silence is None else min(left, self._silence())
+
+    def _out_of_time(self) -> BaseException:
+        return TimeLimitExceeded(f"the attempt ran longer than its timeout of {self._seconds:g} s")
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        if not task.cancelled():
+            # Read here, too: of one that was left behind nobody else asks.
+            task.exception()
+        self._done.set()
