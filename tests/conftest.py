@@ -10,17 +10,14 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
-from psycopg import sql
-from redis import Redis
 
 from taskplatform.embedded import Endpoints, endpoints, erase
-from taskplatform.storage.migrations import upgrade
+from taskplatform.storage import databases
+from taskplatform.testing.servers import BROKER_DATABASES, empty_broker
 
 HOME = pytest.StashKey[Path]()
 TEMPLATE = "migrated"
-BROKER_DATABASES = 64
 
 _numbers = itertools.count(1)
 
@@ -48,7 +45,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def servers(pytestconfig: pytest.Config) -> Endpoints:
     """The session's servers; not to be stopped, killed or flushed (see own_home for that)."""
     found = endpoints(pytestconfig.stash[HOME])
-    _make_template(found.database_url)
+    databases.make_template(found.database_url, TEMPLATE)
     return found
 
 
@@ -56,18 +53,16 @@ def servers(pytestconfig: pytest.Config) -> Endpoints:
 def database_url(servers: Endpoints, worker_number: int) -> Iterator[str]:
     """A fresh, migrated database, dropped after the test."""
     name = f"test_{worker_number}_{next(_numbers)}"
-    _administer(servers.database_url, "CREATE DATABASE {} TEMPLATE {}", name, TEMPLATE)
-    yield _in_database(servers.database_url, name)
-    _administer(servers.database_url, "DROP DATABASE {} WITH (FORCE)", name)
+    yield databases.create(servers.database_url, name, TEMPLATE)
+    databases.drop(servers.database_url, name)
 
 
 @pytest.fixture
 def empty_database_url(servers: Endpoints, worker_number: int) -> Iterator[str]:
     """A fresh database without any schema, dropped after the test."""
     name = f"test_{worker_number}_{next(_numbers)}"
-    _administer(servers.database_url, "CREATE DATABASE {}", name)
-    yield _in_database(servers.database_url, name)
-    _administer(servers.database_url, "DROP DATABASE {} WITH (FORCE)", name)
+    yield databases.create(servers.database_url, name)
+    databases.drop(servers.database_url, name)
 
 
 @pytest.fixture
@@ -75,10 +70,8 @@ def broker_url(servers: Endpoints, worker_number: int) -> Iterator[str]:
     """An empty logical database of Valkey; FLUSHALL would hit other tests, FLUSHDB does not."""
     assert worker_number < BROKER_DATABASES - 1, "more workers than Valkey has databases"
     url = servers.broker_url.removesuffix("/0") + f"/{worker_number + 1}"
-    with Redis.from_url(url) as client:
-        client.flushdb()
-        yield url
-        client.flushdb()
+    with empty_broker(url) as empty:
+        yield empty
 
 
 @pytest.fixture
@@ -95,24 +88,3 @@ def worker_number(pytestconfig: pytest.Config) -> int:
     """Which worker of xdist this is, from 0."""
     worker = getattr(pytestconfig, "workerinput", {}).get("workerid", "gw0")
     return int(worker.removeprefix("gw"))
-
-
-def _make_template(url: str) -> None:
-    with psycopg.connect(url, autocommit=True) as connection:
-        # One worker migrates, the others wait for it.
-        connection.execute("SELECT pg_advisory_lock(1)")
-        found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [TEMPLATE])
-        if found.fetchone() is None:
-            connection.execute("DROP DATABASE IF EXISTS migrating")
-            connection.execute("CREATE DATABASE migrating")
-            upgrade(_in_database(url, "migrating"))
-            connection.execute(f"ALTER DATABASE migrating RENAME TO {TEMPLATE}")
-
-
-def _administer(url: str, statement: str, *names: str) -> None:
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
-
-
-def _in_database(url: str, name: str) -> str:
-    return f"{url.rpartition('/')[0]}/{name}"

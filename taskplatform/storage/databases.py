@@ -1,0 +1,48 @@
+"""Databases for tests: cloned from a migrated template, and dropped afterwards."""
+
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg import sql
+
+from taskplatform.storage.migrations import upgrade
+from taskplatform.storage.urls import libpq_url
+
+_KNOWN = "SELECT 1 FROM pg_database WHERE datname = %s"
+# Any number that nobody else takes; of the whole server, as databases are.
+_LOCK = "SELECT pg_advisory_lock(7236418)"
+
+
+def create(url: str, name: str, template: str | None = None) -> str:
+    """Make a database on the server of `url`, a copy of `template`; return its own URL."""
+    if template is None:
+        _administer(url, "CREATE DATABASE {}", name)
+    else:
+        _administer(url, "CREATE DATABASE {} TEMPLATE {}", name, template)
+    return in_database(url, name)
+
+
+def drop(url: str, name: str) -> None:
+    """Drop a database, whoever is connected to it."""
+    _administer(url, "DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
+
+
+def make_template(url: str, name: str) -> None:
+    """Make a migrated database to copy, unless there is one; of several at once one does it."""
+    with psycopg.connect(libpq_url(url), autocommit=True) as connection:
+        connection.execute(_LOCK)
+        if connection.execute(_KNOWN, [name]).fetchone() is None:
+            unfinished = f"{name}_unfinished"
+            drop(url, unfinished)
+            upgrade(create(url, unfinished))
+            _administer(url, "ALTER DATABASE {} RENAME TO {}", unfinished, name)
+
+
+def in_database(url: str, name: str) -> str:
+    """The URL of another database of the same server."""
+    return urlsplit(url)._replace(path=f"/{name}").geturl()
+
+
+def _administer(url: str, statement: str, *names: str) -> None:
+    with psycopg.connect(libpq_url(url), autocommit=True) as connection:
+        connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))

@@ -1,0 +1,88 @@
+"""From a run that was simulated to what its test looks at."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+from taskplatform.core.event import Event
+from taskplatform.core.ids import uuid7
+from taskplatform.core.segments import output_steps
+from taskplatform.testing.ends import Parked, RunCancelled
+from taskplatform.testing.record import TestRun
+from taskplatform.testing.simulation import Simulation
+
+
+def report(run: Simulation) -> TestRun:
+    """What the run came to."""
+    names = output_steps(run.declaration)
+    outputs = {
+        step.name: step.bound.output.decode(run.outputs[step.name])
+        for step in run.declaration.steps
+        if step.name in run.outputs
+    }
+    status, reason, waiting_for, cause = _end(run)
+    failing = run.failing
+    result = None
+    if status == "succeeded":
+        result = outputs[names[0]] if len(names) == 1 else {name: outputs[name] for name in names}
+    return TestRun(
+        id=run.id,
+        pipeline=run.declaration.name,
+        status=status,
+        reason=reason,
+        waiting_for=waiting_for,
+        error=failing.failure if failing else None,
+        failed_step=failing.step if failing else None,
+        steps=list(run.records.values()),
+        outputs=outputs,
+        elapsed=run.world.clock.now - run.began,
+        events=events(run),
+        children=run.children,
+        handlers=[],
+        result=result,
+        cause=cause,
+    )
+
+
+def stored_output(run: Simulation) -> bytes:
+    """The output of a run that has succeeded, as it would be stored."""
+    names = output_steps(run.declaration)
+    if len(names) == 1:
+        return run.outputs[names[0]]
+    parts = (b"%s:%s" % (json.dumps(name).encode(), run.outputs[name]) for name in names)
+    return b"{%s}" % b",".join(parts)
+
+
+def events(run: Simulation) -> list[Event]:
+    """What its handlers are told when it has ended."""
+    status = _end(run)[0]
+    data: dict[str, Any] = {"input": json.loads(run.input)}
+    if status == "succeeded":
+        what, data["result"] = "task.completed", json.loads(stored_output(run))
+    elif status == "failed" and run.failing is not None:
+        what = "task.failed"
+        data["result"] = json.loads(run.failing.failure.encode(run.failing.step))
+    else:
+        return []
+    return [
+        Event(
+            id=uuid7(),
+            name=f"{run.declaration.name}/{what}",
+            run_id=run.id,
+            pipeline=run.declaration.name,
+            at=run.world.given.now + timedelta(seconds=run.world.clock.now),
+            data=data,
+        )
+    ]
+
+
+def _end(run: Simulation) -> tuple[str, str | None, str | None, BaseException | None]:
+    match run.end:
+        case None:
+            return "succeeded", None, None, None
+        case Parked() as parked:
+            return "waiting", "parked", parked.why, parked.cause
+        case RunCancelled():
+            return "cancelled", None, None, None
+        case _:
+            return "failed", None, None, run.failing.cause if run.failing else None

@@ -1,0 +1,128 @@
+"""A run in process: the platform's own decisions, on a clock that nobody waits for."""
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from taskplatform.core.context import Context
+from taskplatform.core.ids import uuid7
+from taskplatform.core.pipeline import Declaration
+from taskplatform.core.segments import next_compensation, next_stage
+from taskplatform.core.shapes import Kind
+from taskplatform.core.step import Step
+from taskplatform.testing.attempts import Attempting, attempts
+from taskplatform.testing.ends import Failing, Parked, Stopped
+from taskplatform.testing.failures import Failures, Injected, Plan
+from taskplatform.testing.given import Given
+from taskplatform.testing.loop import Loop
+from taskplatform.testing.markers import Cancelled
+from taskplatform.testing.record import TestRun, TestStep
+from taskplatform.testing.side_by_side import Branch, Clock, side_by_side
+
+Shape = Callable[["Simulation", Step], Branch]
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a run and its children have in common. Times in seconds."""
+
+    given: Given
+    clock: Clock
+    loop: Loop
+    put_off_limit: float
+    runs: "list[Simulation]" = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Simulation:
+    """One run: what is stored for it, and how it goes on."""
+
+    declaration: Declaration[Any]
+    input: bytes
+    world: World
+    plan: Plan
+    shapes: Mapping[Kind, Shape]
+    id: UUID = field(default_factory=uuid7)
+    outputs: dict[str, bytes] = field(default_factory=dict)
+    versions: dict[str, int] = field(default_factory=dict)
+    records: dict[str, TestStep] = field(default_factory=dict)
+    children: dict[str, TestRun] = field(default_factory=dict)
+    used_events: set[int] = field(default_factory=set)
+    end: Stopped | None = None
+    failing: Failing | None = None
+    began: float = 0.0
+
+    def play(self) -> Branch:
+        """Take the run to its end, in one way or another."""
+        self.began = self.world.clock.now
+        self.world.runs.append(self)
+        self.records = {step.name: TestStep(step.name) for step in self.declaration.steps}
+        try:
+            while stage := next_stage(self.declaration, self.versions):
+                branches = [self.shapes[step.kind](self, step) for step in stage]
+                yield from side_by_side(branches, self.world.clock)
+        except Failing as error:
+            self.end = self.failing = error
+            yield from self._undo()
+        except Stopped as error:
+            self.end = error
+
+    def body(self, step: Step, record: TestStep, **item: Any) -> Generator[float, None, bytes]:
+        """The attempts at a step, at an item of it, or at a compensation."""
+        return attempts(
+            self._attempting(),
+            step,
+            record,
+            lambda ctx: step.bind(self.input, self.outputs, ctx, **item),
+            undoing=self.failing is not None,
+        )
+
+    def store(self, step: Step, output: bytes) -> None:
+        """Keep a step's output."""
+        self.outputs[step.name] = output
+        self.versions[step.name] = step.version
+        self.records[step.name].status = "succeeded"
+
+    def child(
+        self, declaration: Declaration[Any], input: bytes, failures: Failures
+    ) -> "Simulation":
+        """A run of another pipeline in the same world."""
+        plan = Plan(declaration, failures)
+        return Simulation(declaration, input, self.world, plan, self.shapes)
+
+    def _undo(self) -> Branch:
+        try:
+            while undo := next_compensation(self.declaration, self.versions):
+                record = self.records.setdefault(undo.name, TestStep(undo.name))
+                output = yield from self.body(undo, record)
+                self.store(undo, output)
+        except Failing as error:
+            why = f"compensation {error.step} failed: {error.failure.message}"
+            self.end = Parked(error.step, why, error.cause)
+        except Stopped as error:
+            self.end = error
+
+    def _attempting(self) -> Attempting:
+        world, limit = self.world, self.declaration.run_timeout
+        return Attempting(
+            clock=world.clock,
+            loop=world.loop,
+            put_off_limit=world.put_off_limit,
+            deadline=None if limit is None else self.began + limit,
+            injected=self._injected,
+            context=self._context,
+        )
+
+    def _injected(self, name: str, number: int) -> Injected | None:
+        mapped, bracket, _ = name.partition("[")
+        return self.plan.of(name, number, mapped if bracket else None)
+
+    def _context(self, record: TestStep, number: int, injected: Injected | None) -> Context:
+        return Context(
+            run_id=self.id,
+            step=record.name,
+            attempt=number,
+            progress=lambda done, total: record.progress.append((done, total)),
+            cancelled=lambda: isinstance(injected, Cancelled),
+        )
