@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from celery import Celery
 
+    from taskplatform.client.events import send_event
     from taskplatform.client.pipeline import Pipeline, enqueue_many
     from taskplatform.client.reading import get_run, list_runs
     from taskplatform.client.run import Run
@@ -35,6 +36,7 @@ __all__ = [
     "ItemError",
     "Event",
     "on",
+    "send_event",
     "database_url",
     "TaskPlatformError",
     "app",
@@ -51,6 +53,7 @@ _ROOMS = {
     "Context": "core.context",
     "Event": "core.event",
     "on": "core.handlers",
+    "send_event": "client.events",
     "ItemError": "core.item_error",
     "Retry": "core.retry",
     "Throttle": "core.throttle",

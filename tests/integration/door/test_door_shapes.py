@@ -175,7 +175,9 @@ def test_the_only_branch_waits_as_its_run_does(orders: Orders, worker: Any) -> N
     run = orders.enqueue({"number": "1"})
     worker.put_back(run.id, "retry", 60.0)
     view = run.view()
-    assert (view.steps[0].reason, view.steps[0].due_at) == ("retry", view.due_at)
+    assert view.steps[0].reason == "retry"
+    assert view.due_at and view.steps[0].due_at
+    assert abs((view.steps[0].due_at - view.due_at).total_seconds()) < 1
 
 
 def test_a_child_run_is_named_by_its_parent_and_names_it(
