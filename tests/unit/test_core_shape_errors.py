@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any
 
 import pytest
-from pydantic import AfterValidator, BaseModel
+from pydantic import AfterValidator, BaseModel, Field
 
 from taskplatform.core import registry
 from taskplatform.core.context import Context
@@ -19,6 +19,7 @@ class Article(BaseModel):
     maybe: list[str] | None = None
     pair: tuple[int, int] = (1, 2)
     words: set[str] = set()
+    secret: list[str] = Field(default=[], exclude=True)
 
 
 class Page(BaseModel):
@@ -86,6 +87,7 @@ def generator(item: str) -> Iterator[int]:
         ("maybe", each, "is no list: annotate it 'list[...]'"),
         ("pair", each, "is no list"),
         ("words", each, "is no list"),
+        ("secret", each, "over='secret' is a field that is not stored: remove its exclude=True"),
         ("platforms", other_item, "'item' is annotated int, but the items of 'platforms' are str"),
         ("lines", item_of_lines, "'item' is annotated str, but the items of 'lines' are Page"),
         ("platforms", text_index, "annotate it 'index: int'"),
