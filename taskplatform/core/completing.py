@@ -8,7 +8,6 @@ from taskplatform.core.binding import Bound, bind
 from taskplatform.core.draft import Draft
 from taskplatform.core.groups import group_problems
 from taskplatform.core.hints import codec_of, shown
-from taskplatform.core.json import Codec
 from taskplatform.core.names import COMPENSATION
 from taskplatform.core.outputs import UNKNOWN, Output, bare, output_of, returned
 from taskplatform.core.over import Items, items_of
@@ -95,7 +94,7 @@ def _parts(
     items: Items | None = None
     if draft.over is not None:
         items = items_of(draft.over.name, around, wrong)
-        parts.mapped = _mapped(draft, items, outputs[position].hint, wrong)
+        parts.mapped = _mapped(draft, items, outputs[position].hint)
     if draft.function is None:
         hint = Any if draft.kind is Kind.WAIT and draft.model is None else outputs[position].hint
         output = codec_of(hint, "its model", wrong)
@@ -107,16 +106,17 @@ def _parts(
     return parts
 
 
-def _mapped(draft: Draft, items: Items, output: Any, wrong: list[str]) -> Mapped | None:
+def _mapped(draft: Draft, items: Items, output: Any) -> Mapped:
     assert draft.over is not None
-    codec = codec_of(items.hint, f"the type of the items of '{items.over}'", wrong)
+    # Wrong ones are told where they are declared: of the input, or of a step.
+    told: list[str] = []
     return Mapped(
         items.over,
         items.from_input,
-        codec,
+        codec_of(items.hint, "", told),
         draft.over.max_parallel,
         draft.over.on_item_error,
-        None if wrong else Codec(output),
+        codec_of(output, "", told),
     )
 
 

@@ -36,6 +36,8 @@ def items_of(over: object, around: Surroundings, problems: list[str]) -> Items:
         return Items(over, from_input=True)
     if field is not None:
         hint, what = field.annotation, f"a field of {shown(around.input)}"
+        if field.exclude:
+            problems.append(f"over='{over}' is a field that is not stored: remove its exclude=True")
     elif output is None:
         known = [*around.input.model_fields, *around.before]
         fields = ", ".join(around.input.model_fields) or "it has none"
