@@ -125,8 +125,12 @@ class Batch:
 
     def _outcome(self, branch: Branch) -> Outcome | Settlement:
         child, claimed = self._child, branch.claimed
-        if rests(branch) and (moved := move(child, branch)) is not None:
-            return moved
+        if rests(branch):
+            began = monotonic()
+            if (moved := move(child, branch)) is not None:
+                # Cheap, and known to be: thousands that rest are claimed in batches, too.
+                child.costs.observe(branch.step.task_name, monotonic() - began)
+                return moved
         arguments = branch.step.bind(
             claimed.input, claimed.outputs, context(child, branch), claimed.item, claimed.position
         )
