@@ -5,7 +5,7 @@ from typing import Any
 import rich_click as click
 from rich.text import Text
 
-from taskplatform.cli import place, words
+from taskplatform.cli import place, step_shape, words
 from taskplatform.cli.output import (
     output_option,
     table,
@@ -14,6 +14,7 @@ from taskplatform.cli.output import (
     write_rows,
     write_table,
 )
+from taskplatform.cli.plan import plan
 from taskplatform.core import registry
 from taskplatform.core.names import HANDLER_PREFIX
 from taskplatform.core.pipeline import Declaration
@@ -24,12 +25,16 @@ from taskplatform.settings import get_settings
 
 @click.group()
 def pipelines() -> None:
-    """What pipelines there are, and their steps.
+    """What pipelines there are, their steps, and what they would do with the runs in flight.
 
     \b
     taskplatform pipelines list
     taskplatform pipelines show demo
+    taskplatform pipelines plan
     """
+
+
+pipelines.add_command(plan)
 
 
 @pipelines.command("list")
@@ -55,7 +60,7 @@ def list_command(form: str) -> None:
 @click.argument("name", metavar="PIPELINE")
 @output_option
 def show(name: str, form: str) -> None:
-    """Show a pipeline: its input, its steps and their policies.
+    """Show a pipeline: its input, its steps, their shapes and policies.
 
     \b
     taskplatform pipelines show demo
@@ -70,13 +75,14 @@ def show(name: str, form: str) -> None:
     write(Text())
     _write_fields(found)
     write(Text())
-    made = table("step", "takes", "retry", "timeout", "queue", "throttle", whole=("step",))
+    made = table("step", "does", "takes", "retry", "timeout", "queue", "throttle", whole=("step",))
     for step in found.steps:
         made.add_row(
             step.name,
+            step_shape.told(step),
             ", ".join(step.parameters),
-            _policy(step.retry),
-            words.length(step.timeout),
+            _policy(step.retry) if step.has_body else "",
+            words.length(step.timeout) if step.has_body else "",
             step.queue or get_settings().queue,
             ", ".join(f"{one.name} {one.limit}/{words.length(one.per)}" for one in step.throttles),
         )
@@ -103,6 +109,7 @@ def _described(found: Declaration[Any]) -> dict[str, Any]:
         "queue": found.queue or get_settings().queue,
         "timeout": found.timeout,
         "run_timeout": found.run_timeout,
+        "queue_timeout": found.queue_timeout,
         "idempotency": found.idempotency,
         "input_schema": found.input.model_json_schema(),
         "steps": [_described_step(step) for step in found.steps],
@@ -117,6 +124,7 @@ def _described_step(step: Step) -> dict[str, Any]:
         "queue": step.queue or get_settings().queue,
         "timeout": step.timeout,
         "version": step.version,
+        **step_shape.described(step),
         "retry": {"retries": step.retry.retries, "delays": step.retry.delays},
         "throttles": [
             {"name": one.name, "limit": one.limit, "per": one.per} for one in step.throttles

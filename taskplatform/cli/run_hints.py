@@ -29,7 +29,7 @@ def _commands(view: RunView) -> Iterator[tuple[str, str]]:
         case "waiting" if view.reason in ("retry", "parked"):
             yield f"runs retry {view.id}", f"try {step or 'it'} again now"
         case "waiting" if view.reason == "event" and view.waiting_for:
-            event = view.waiting_for.split()[0]
+            event = view.waiting_for.removeprefix("event ").split()[0]
             yield f"events send {event} --data '{{...}}'", "what it waits for"
     if view.status in ("failed", "succeeded", "cancelled"):
         yield f"runs replay {view.id}", "a new run with the same input"

@@ -71,9 +71,10 @@ def _shown(steps: Sequence[StepView], counts: dict[str, Counter[str]]) -> Iterat
 def _state(step: StepView, items: Counter[str] | None) -> str:
     state: str = step.status
     if step.status == "waiting" and step.reason is not None:
-        what = f": {step.waiting_for}" if step.waiting_for else ""
+        said = step.waiting_for or ""
+        what = said if said.startswith(step.reason) else f"{step.reason}: {said}".removesuffix(": ")
         when = f", {words.from_now(step.due_at)}" if step.due_at is not None else ""
-        state += f" ({step.reason}{what}{when})"
+        state += f" ({what}{when})"
     if items is not None:
         return f"{state}: {told(items)}"
     if step.progress is not None and step.status == "running":

@@ -81,13 +81,18 @@ def test_each_branch_says_what_it_waits_for() -> None:
     """A group whose members wait for different things."""
     text = shown(
         {"name": "nap", "status": "waiting", "reason": "sleep", "due_at": NOW + timedelta(days=3)},
-        {"name": "yes", "status": "waiting", "reason": "event", "waiting_for": "order.approved"},
+        {
+            "name": "yes",
+            "status": "waiting",
+            "reason": "event",
+            "waiting_for": "event order.approved (id=7)",
+        },
         status="waiting",
         reason="event",
-        waiting_for="order.approved",
+        waiting_for="event order.approved (id=7)",
     )
     assert "waiting (sleep, in 2 d 23 h" in text or "waiting (sleep, in 3 d" in text
-    assert "waiting (event: order.approved)" in text
+    assert "waiting (event order.approved (id=7))" in text
     assert "events send order.approved --data" in text
 
 
