@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from taskplatform.client.pipeline import Pipeline, enqueue_many
     from taskplatform.client.reading import get_run, list_runs
     from taskplatform.client.run import Run
+    from taskplatform.client.stream import Change
     from taskplatform.core.context import Context
     from taskplatform.core.event import Event
     from taskplatform.core.handlers import on
@@ -30,6 +31,7 @@ __all__ = [
     "RetryAfter",
     "TimeLimitExceeded",
     "Run",
+    "Change",
     "enqueue_many",
     "get_run",
     "list_runs",
@@ -50,6 +52,7 @@ _ROOMS = {
     "get_run": "client.reading",
     "list_runs": "client.reading",
     "Run": "client.run",
+    "Change": "client.stream",
     "Context": "core.context",
     "Event": "core.event",
     "on": "core.handlers",

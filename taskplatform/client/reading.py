@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from taskplatform.client.run import Run
@@ -17,7 +18,7 @@ from taskplatform.storage.history_list import Wanted
 _MOST = 500
 
 
-def get_run(id: UUID | str) -> Run:
+def get_run(id: UUID | str) -> Run[Any]:
     """The run of that id. Raises RunNotFound."""
     run_id = _id(id)
     look = call(lambda connection, _: history.look(connection, run_id))

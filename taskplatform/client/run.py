@@ -2,24 +2,26 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import datetime
-from typing import Any
+from typing import Generic
 from uuid import UUID
 
 from taskplatform.client import again, ringer, shape
 from taskplatform.client.outputs import last_steps, typed_output
 from taskplatform.client.session import call
+from taskplatform.client.stream import Change, astream, stream
 from taskplatform.client.unset import UNSET, Unset
 from taskplatform.client.view import RunErrorView, RunView
 from taskplatform.client.waiting import Waiting
+from taskplatform.core.pipeline import Out
 from taskplatform.core.run import FINAL
 from taskplatform.errors import Conflict, NotCommitted, RunFailed, RunNotFound
 from taskplatform.storage import cancel, history, retry
 from taskplatform.storage.history_rows import Look
 
 
-class Run:
+class Run(Generic[Out]):
     """A run by its id.
 
     Its properties are as of the last look: enqueue, wait, retry and the like look, and so does
@@ -66,7 +68,7 @@ class Run:
         return shape.run_error(self._seen().error)
 
     @property
-    def output(self) -> Any:
+    def output(self) -> Out:
         """The output of the last step: of its declared type, or plain JSON if that is unknown.
 
         Of a group that is the last: a dict of its steps' outputs by their names.
@@ -82,9 +84,10 @@ class Run:
             raise RunFailed(self._why(look))
         names = last_steps(look.output_step)
         stored = call(lambda connection, _: history.outputs(connection, self.id, names))
-        return typed_output(self.pipeline, names, stored)
+        # What output= declares was compared with what the last step returns.
+        return typed_output(self.pipeline, names, stored)  # type: ignore[no-any-return]
 
-    def refresh(self) -> "Run":
+    def refresh(self) -> "Run[Out]":
         """Look again.
 
         Raises NotCommitted, and RunNotFound if its transaction was rolled back, or once retention
@@ -96,7 +99,7 @@ class Run:
         self._look, self._status = look, None
         return self
 
-    def wait(self, timeout: float | None = None) -> "Run":
+    def wait(self, timeout: float | None = None) -> "Run[Out]":
         """Wait until the run has succeeded, failed or was cancelled; `timeout` in seconds.
 
         Raises WaitTimeout (the run goes on), NotCommitted and RunNotFound.
@@ -106,12 +109,26 @@ class Run:
             time.sleep(pause)
         return self
 
-    async def await_(self, timeout: float | None = None) -> "Run":
+    async def await_(self, timeout: float | None = None) -> "Run[Out]":
         """Like `wait`, without blocking the event loop or keeping a thread."""
         waiting = Waiting(self, timeout)
         while (pause := await asyncio.to_thread(waiting.look)) is not None:
             await asyncio.sleep(pause)
         return self
+
+    def stream(self, timeout: float | None = None) -> Iterator[Change]:
+        """What happens in the run, as it happens; `timeout` in seconds for all of it.
+
+        It begins with where the run stands and what is finished, and ends after the final
+        status. No finished step or attempt is left out; of states and progress, those that last.
+
+        Raises WaitTimeout (the run goes on), NotCommitted and RunNotFound.
+        """
+        return stream(self, timeout)
+
+    def astream(self, timeout: float | None = None) -> AsyncIterator[Change]:
+        """Like `stream`, without blocking the event loop."""
+        return astream(self, timeout)
 
     def cancel(self) -> bool:
         """End the run for good and free its key; False if it had ended before.
@@ -124,7 +141,7 @@ class Run:
         self.refresh()
         return cancelled
 
-    def retry(self) -> "Run":
+    def retry(self) -> "Run[Out]":
         """Go on with a failed, parked or waiting-for-retry run, with a fresh retry budget.
 
         A run that is queued already is left as it is, so that of many calls at once one counts.
@@ -139,7 +156,9 @@ class Run:
         ringer.RINGER.ring(retried.queue)
         return self.refresh()
 
-    def replay(self, from_step: str | None = None, input: again.Input | Unset = UNSET) -> "Run":
+    def replay(
+        self, from_step: str | None = None, input: again.Input | Unset = UNSET
+    ) -> "Run[Out]":
         """Make a new run of this one, with its input or another, reusing earlier outputs.
 
         From the start, or from a step; it owns no key. Raises InvalidInput, PipelineNotFound,

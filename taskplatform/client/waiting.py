@@ -1,7 +1,7 @@
 """Wait for the end of a run: when to look, for how long, and through which outages."""
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from taskplatform.core.run import FINAL
 from taskplatform.errors import Unavailable, WaitTimeout
@@ -16,7 +16,7 @@ _OUTAGE = 30.0
 class Waiting:
     """One wait, of at most `timeout` seconds."""
 
-    def __init__(self, run: "Run", timeout: float | None) -> None:
+    def __init__(self, run: "Run[Any]", timeout: float | None) -> None:
         self._run = run
         self._timeout = timeout
         self._answered = time.monotonic()

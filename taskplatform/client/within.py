@@ -19,12 +19,13 @@ from taskplatform.storage.script import aperform, perform
 
 # True while the transaction that stored a run may be open.
 Open = Callable[[], bool]
+Chunks = Sequence[Sequence[NewRun]]
 
 _identities: dict[str, str] = {}
 
 
-def store(given: object, rows: Sequence[NewRun]) -> tuple[list[Enqueued], Open]:
-    """Store the runs in the transaction of `given`.
+def store(given: object, chunks: Chunks) -> tuple[list[Enqueued], Open]:
+    """Store the runs in the transaction of `given`, all or none.
 
     Raises UnusableConnection, RequestIdReused, KeyBusy and Unavailable; the transaction goes on.
     """
@@ -33,26 +34,26 @@ def store(given: object, rows: Sequence[NewRun]) -> tuple[list[Enqueued], Open]:
     # The server may have been started again since it was asked who it is.
     for fresh in (False, True):
         with suppress(OtherDatabase):
-            found = perform(caller.connection, enqueue_inside(rows, _platform(fresh)))
+            found = perform(caller.connection, enqueue_inside(chunks, _platform(fresh)))
             break
     if found is None:
         raise _other()
-    _ring_later(caller.after_commit, rows, found)
+    _ring_later(caller.after_commit, chunks, found)
     return found, _open(caller.connection)
 
 
-async def astore(given: object, rows: Sequence[NewRun]) -> tuple[list[Enqueued], Open]:
+async def astore(given: object, chunks: Chunks) -> tuple[list[Enqueued], Open]:
     """Like `store`, for async connections and sessions."""
     caller = await callers.async_caller(given)
     found = None
     for fresh in (False, True):
         database = await asyncio.to_thread(_platform, fresh)
         with suppress(OtherDatabase):
-            found = await aperform(caller.connection, enqueue_inside(rows, database))
+            found = await aperform(caller.connection, enqueue_inside(chunks, database))
             break
     if found is None:
         raise _other()
-    _ring_later(caller.after_commit, rows, found)
+    _ring_later(caller.after_commit, chunks, found)
     return found, _open(caller.connection)
 
 
@@ -77,12 +78,12 @@ def _open(connection: callers.Connection) -> Open:
 
 
 def _ring_later(
-    after_commit: AfterCommit | None, rows: Sequence[NewRun], found: Sequence[Enqueued]
+    after_commit: AfterCommit | None, chunks: Chunks, found: Sequence[Enqueued]
 ) -> None:
     # Without a word of the commit, workers find the runs when they look.
     ready = sum(one.created and one.status == "queued" for one in found)
     if after_commit is not None and ready:
-        after_commit(partial(_ring, rows[0].queue, ready))
+        after_commit(partial(_ring, chunks[0][0].queue, ready))
 
 
 def _ring(queue: str, ready: int) -> None:

@@ -11,6 +11,7 @@ from taskplatform.core.hints import codec_of, shown
 from taskplatform.core.names import COMPENSATION
 from taskplatform.core.outputs import UNKNOWN, Output, bare, output_of, returned
 from taskplatform.core.over import Items, items_of
+from taskplatform.core.result_type import result_problem
 from taskplatform.core.retry import Retry
 from taskplatform.core.shapes import Kind, Mapped
 from taskplatform.core.step import Step
@@ -68,6 +69,8 @@ def complete(declaration: "Declaration[Any]", drafts: Sequence[Draft]) -> tuple[
         problems += [(problem, draft.name) for problem in wrong]
         problems += [(problem, undo_name(draft.name)) for problem in undone_wrong]
         found.append(parts)
+    if problem := result_problem(declaration.output, drafts, outputs):
+        problems.append((problem, None))
     if problems:
         raise DeclarationError("\n".join(str(declaration.error(*one)) for one in problems))
     return tuple(_step(declaration, parts) for parts in found)

@@ -3,9 +3,10 @@
 import os
 import sys
 from collections.abc import Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic
 
 from pydantic import BaseModel
+from typing_extensions import TypeVar
 
 from taskplatform.core import registry
 from taskplatform.core.completing import complete
@@ -19,12 +20,13 @@ from taskplatform.core.stages import Stage, staged
 from taskplatform.core.step import Step
 
 In = TypeVar("In", bound=BaseModel)
+Out = TypeVar("Out", default=Any)
 
 DEFAULT_TIMEOUT = "5m"
 _PLATFORM = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
-class Declaration(Declaring, Generic[In]):
+class Declaration(Declaring, Generic[In, Out]):
     """A named, typed chain of stages."""
 
     def __init__(
@@ -32,6 +34,7 @@ class Declaration(Declaring, Generic[In]):
         name: str,
         *,
         input: type[In],
+        output: type[Out] | None = None,
         key: Key | None = None,
         idempotency: Duration | None = None,
         retry: Retry | None = None,
@@ -46,6 +49,7 @@ class Declaration(Declaring, Generic[In]):
     ) -> None:
         """Declare and register a pipeline.
 
+        `output` is what the last step returns, for type checkers; it is compared with that.
         `key` is a field of the input or a function of it; `owner`, `priority` and `force` are
         fields. A run that lasts longer than `run_timeout` fails, and one that has not started
         `queue_timeout` after it was ready. Raises DeclarationError.
@@ -54,6 +58,7 @@ class Declaration(Declaring, Generic[In]):
         self.name = name
         self.place = _caller()
         self.input = input
+        self.output = output
         self.input_names = tuple(input_names)
         self._steps: tuple[Step, ...] | None = None
         self._stages: tuple[Stage, ...] | None = None

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import psycopg
 from sqlalchemy import Connection, event
 from sqlalchemy.orm import Session, scoped_session
 
@@ -51,17 +52,23 @@ async def async_caller(given: object) -> AsyncCaller:
         )
     connection: Any = given
     driver = (await connection.get_raw_connection()).driver_connection
-    if not connection.in_transaction() and not getattr(driver, "autocommit", False):
+    if _begins(driver) and not connection.in_transaction():
         await connection.begin()
     return AsyncCaller(driver, after_commit)
 
 
 def _driver(connection: Connection) -> Any:
     driver: Any = connection.connection.driver_connection
-    # Else its commit() would not commit what it does not know of.
-    if not connection.in_transaction() and not getattr(driver, "autocommit", False):
+    if _begins(driver) and not connection.in_transaction():
         connection.begin()
     return driver
+
+
+def _begins(driver: object) -> bool:
+    # Else the commit() of SQLAlchemy would not commit a transaction that it does not know of.
+    return isinstance(driver, psycopg.Connection | psycopg.AsyncConnection) and (
+        not driver.autocommit
+    )
 
 
 def _after_commit(session: Session) -> AfterCommit:

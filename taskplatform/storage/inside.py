@@ -57,8 +57,10 @@ def identity(connection: Session) -> str:
     return str(row[0])
 
 
-def enqueue_inside(rows: Sequence[NewRun], database: str) -> Script[list[Enqueued]]:
-    """Like `enqueue`, in the caller's transaction; `database` is the identity of the platform's.
+def enqueue_inside(chunks: Sequence[Sequence[NewRun]], database: str) -> Script[list[Enqueued]]:
+    """Like `enqueue`, in the caller's transaction, with one savepoint for all the chunks.
+
+    `database` is the identity of the platform's.
 
     Keeps no lock on a key that it does not get: the end of the run that owns it would wait for
     the caller's transaction. So it looks before it takes, and what it took in vain it undoes.
@@ -66,8 +68,11 @@ def enqueue_inside(rows: Sequence[NewRun], database: str) -> Script[list[Enqueue
     Raises OtherDatabase, RequestIdReused, KeyBusy and UnusableConnection, with nothing stored and
     the transaction as it was.
     """
+    rows = [row for chunk in chunks for row in chunk]
     for _ in range(_TRIES):
-        if (found := (yield from _attempt(rows, database))) is not None:
+        with _named(rows):
+            found = yield from _attempt(chunks, database)
+        if all(row.id in found for row in rows):
             return [found[row.id] for row in rows]
     raise KeyBusy(f"keys of this call ({names(rows)}) are changing hands: try again")
 
@@ -75,31 +80,30 @@ def enqueue_inside(rows: Sequence[NewRun], database: str) -> Script[list[Enqueue
 _Found = dict[UUID, Enqueued]
 
 
-def _attempt(rows: Sequence[NewRun], database: str) -> Script[_Found | None]:
+def _attempt(chunks: Sequence[Sequence[NewRun]], database: str) -> Script[_Found]:
     wanted = {**PINS, "lock_timeout": _LOCK_TIMEOUT}
-    with _named(rows):
-        try:
-            _, [[here]], settings = yield [
-                _SAVE,
-                Statement(_IDENTITY),
-                Statement(_SET, (list(wanted), list(wanted.values()))),
-            ]
-            if here != database:
-                raise OtherDatabase
-            found = yield from _store(rows)
-        except BaseException:
-            # The first error is the one to tell.
-            with suppress(psycopg.Error):
-                yield [_UNDO, _RELEASE]
-            raise
-        if any(row.id not in found for row in rows):
-            yield [_UNDO, _RELEASE]
-            return None
-        yield [
-            Statement(_RESET, ([row[0] for row in settings], [row[1] for row in settings])),
-            _RELEASE,
+    found: _Found = {}
+    try:
+        _, [[here]], settings = yield [
+            _SAVE,
+            Statement(_IDENTITY),
+            Statement(_SET, (list(wanted), list(wanted.values()))),
         ]
-        return found
+        if here != database:
+            raise OtherDatabase
+        for chunk in chunks:
+            found |= yield from _store(chunk)
+            if any(row.id not in found for row in chunk):
+                yield [_UNDO, _RELEASE]
+                return found
+    except BaseException:
+        # The first error is the one to tell.
+        with suppress(psycopg.Error):
+            yield [_UNDO, _RELEASE]
+        raise
+    before = [row[0] for row in settings], [row[1] for row in settings]
+    yield [Statement(_RESET, before), _RELEASE]
+    return found
 
 
 def _store(rows: Sequence[NewRun]) -> Script[_Found]:
