@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from taskplatform import Context, ItemError, Permanent, Pipeline, Retry, testing
+from taskplatform import Context, Event, ItemError, Permanent, Pipeline, Retry, on, testing
 from taskplatform.core import registry
 from taskplatform.errors import InvalidInput, RunFailed
 
@@ -146,6 +146,16 @@ def test_a_wait_takes_the_event_that_matches(approved: Pipeline[Order]) -> None:
     assert (by_name.output, by_name["approval"], by_name.elapsed) == ("ann", own, 0)
     by_step = testing.run(approved, Order(), events={"approval": {"number": 7, "by": "bob"}})
     assert by_step.output == "bob"
+
+
+def test_handlers_hear_of_the_events_that_are_sent(approved: Pipeline[Order]) -> None:
+    @on("order.approved")
+    def note(event: Event) -> str:
+        return str(event.data["by"])
+
+    sent = [("order.approved", Approval(number=8, by="ann"))]
+    run = testing.run(approved, Order(), events=sent, handlers=True)
+    assert [one.output for one in run.handlers] == ["ann"]
 
 
 def test_a_wait_without_its_event_times_out(approved: Pipeline[Order]) -> None:

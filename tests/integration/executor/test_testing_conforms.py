@@ -21,6 +21,8 @@ Events = Sequence[tuple[str, dict[str, Any]]]
 Make = Callable[[], Pipeline[Any]]
 
 MOST_WAITS = 20
+# What the executor itself may take, in seconds.
+SPENT = 20.0
 
 _ATTEMPTS = """
 SELECT step_name, number, outcome FROM taskplatform.step_attempts WHERE run_id = %(run)s
@@ -383,6 +385,123 @@ def out_of_time() -> Pipeline[Order]:
     return pipeline
 
 
+def group_of_shapes() -> Pipeline[Order]:
+    inner = Pipeline("inner", input=Approval)
+
+    @inner.step(group="pair")
+    def one(input: Approval) -> int:
+        return 1
+
+    @inner.step(group="pair")
+    def two(input: Approval) -> int:
+        return 2
+
+    pipeline = Pipeline("group-of-shapes", input=Order, retry=Retry(delays=["1m"]))
+
+    def of_order(input: Order) -> Approval:
+        return Approval(number=input.number, by="me")
+
+    @pipeline.map(over="parts", group="all")
+    def part(item: str, index: int, ctx: Context) -> str:
+        if index == ctx.attempt:
+            raise ValueError
+        return item
+
+    pipeline.sleep("nap", "1h", group="all")
+    pipeline.wait("approval", event="order.approved", match="number", group="all")
+    pipeline.wait("never", event="order.rejected", timeout="2h", group="all")
+    pipeline.child("pair", inner, input=of_order, group="all")
+
+    @pipeline.step
+    def after(
+        part: list[str], approval: dict[str, Any], never: dict[str, Any] | None, pair: Any
+    ) -> list[Any]:
+        return [part, approval, never, pair]
+
+    return pipeline
+
+
+def child_again() -> Pipeline[Order]:
+    inner = Pipeline("inner", input=Order, retry=Retry(0))
+
+    @inner.step
+    def odd(input: Order) -> int:
+        if input.number % 2 == 0:
+            raise ValueError("even")
+        return input.number
+
+    pipeline = Pipeline("child-again", input=Order)
+
+    def of_attempt(input: Order, ctx: Context) -> Order:
+        return Order(number=ctx.attempt + 1)
+
+    pipeline.child("three", inner, input=of_attempt, retry=Retry(delays=["1h"]))
+    return pipeline
+
+
+def undone_by_an_item() -> Pipeline[Order]:
+    pipeline = Pipeline("undone-by-an-item", input=Order, retry=Retry(0))
+
+    def undo(listed: list[int]) -> None:
+        return None
+
+    @pipeline.map(over="parts", compensate=undo)
+    def listed(item: str, index: int) -> int:
+        return index
+
+    @pipeline.map(over="listed")
+    def again(item: int) -> int:
+        if item == 0:
+            raise ValueError
+        return item
+
+    return pipeline
+
+
+def item_unreadable() -> Pipeline[Order]:
+    pipeline = Pipeline("item-unreadable", input=Order)
+
+    @pipeline.step
+    def loose(input: Order) -> Any:
+        return ["x"]
+
+    @pipeline.map(over="loose")
+    def each(item: int) -> int:
+        return item
+
+    return pipeline
+
+
+def no_list() -> Pipeline[Order]:
+    pipeline = Pipeline("no-list", input=Order)
+
+    @pipeline.step
+    def loose(input: Order) -> Any:
+        return 3
+
+    @pipeline.map(over="loose")
+    def each(item: Any) -> Any:
+        return item
+
+    return pipeline
+
+
+def two_waits() -> Pipeline[Order]:
+    pipeline = Pipeline("two-waits", input=Order)
+
+    def own(input: Order) -> tuple[str, object]:
+        return "number", input.number + 1
+
+    pipeline.wait("first", event="order.approved", match=own)
+    pipeline.wait("second", event="order.approved")
+
+    @pipeline.step
+    def both(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
+        return [first["by"], second["by"]]
+
+    return pipeline
+
+
 APPROVED: Events = [
     ("order.approved", {"number": 8, "by": "other"}),
     ("order.approved", {"number": 7, "by": "ann"}),
@@ -410,6 +529,12 @@ CASES = {
     "compensation": Case(compensated),
     "compensation failed": Case(uncompensated),
     "run timeout": Case(out_of_time),
+    "group of shapes": Case(group_of_shapes, APPROVED),
+    "child again": Case(child_again),
+    "undone by an item": Case(undone_by_an_item),
+    "unreadable item": Case(item_unreadable),
+    "map over no list": Case(no_list),
+    "two waits": Case(two_waits, APPROVED),
 }
 
 
@@ -441,17 +566,20 @@ def test_a_run_in_process_comes_to_the_same_as_on_postgres(case: Case, worker: T
         send_event(name, data)
     with connect(worker.url, pinned=False) as connection:
         worker.drain()
+        elapsed = 0.0
         for _ in range(MOST_WAITS):
             seconds = next_due(connection)
             if seconds is None:
                 break
             testing.advance(max(seconds, 0.0))
+            elapsed += seconds
             worker.drain()
 
         run.refresh()
         simulated = testing.run(pipeline, order, events=case.events)
 
         assert in_process(simulated) == on_postgres(run, connection)
+        assert simulated.elapsed == pytest.approx(elapsed, abs=SPENT)
 
 
 def next_due(connection: Session) -> float | None:
