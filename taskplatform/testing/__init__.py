@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from taskplatform.testing.clock import advance
+    from taskplatform.testing.failures import Failures
     from taskplatform.testing.given import NotGiven
     from taskplatform.testing.in_process import run
     from taskplatform.testing.markers import TIMEOUT, Cancelled, Crash, TimedOut
@@ -19,6 +20,7 @@ __all__ = [
     "TimedOut",
     "Cancelled",
     "TIMEOUT",
+    "Failures",
     "NotGiven",
     "advance",
 ]
@@ -33,6 +35,7 @@ _ROOMS = {
     "TimedOut": "markers",
     "Cancelled": "markers",
     "TIMEOUT": "markers",
+    "Failures": "failures",
     "NotGiven": "given",
     "advance": "clock",
 }

@@ -2,18 +2,13 @@
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any
 
-from taskplatform.core.context import Context
-from taskplatform.core.disposition import Advance, Again, Fail, HandBack, dispose
+from taskplatform.core.disposition import Advance, Again, Disposition, Fail, HandBack, dispose
 from taskplatform.core.failure import Failure
 from taskplatform.core.outcome import Outcome
 from taskplatform.core.step import Step, Unreadable
-from taskplatform.testing.bodies import Ended, attempt
+from taskplatform.testing.bodies import Ended
 from taskplatform.testing.ends import Failing, Parked, RunCancelled
-from taskplatform.testing.failures import Injected
-from taskplatform.testing.loop import Loop
-from taskplatform.testing.markers import Cancelled, Crash, TimedOut
 from taskplatform.testing.record import TestAttempt, TestStep
 from taskplatform.testing.side_by_side import Clock
 
@@ -22,86 +17,95 @@ CRASHES = 3
 # A body that is interrupted every time would be executed for ever.
 MOST = 100_000
 
+Execution = Generator[float, None, Ended]
+
 
 @dataclass(frozen=True, slots=True)
-class Attempting:
-    """What all attempts of a run share. Times in seconds."""
+class Limits:
+    """What holds for the attempts; times in seconds, the deadline since the start."""
 
     clock: Clock
-    loop: Loop
     put_off_limit: float
     deadline: float | None
-    injected: Callable[[str, int], Injected | None]
-    context: Callable[[TestStep, int, Injected | None], Context]
+
+    @property
+    def left(self) -> float:
+        """The time that the run has left."""
+        return float("inf") if self.deadline is None else self.deadline - self.clock.now
 
 
 def attempts(
-    shared: Attempting,
-    step: Step,
-    record: TestStep,
-    bind: Callable[[Context], dict[str, Any]],
-    *,
-    undoing: bool = False,
+    limits: Limits, step: Step, record: TestStep, execute: Callable[[int], Execution]
 ) -> Generator[float, None, bytes]:
     """Execute the step until it has an output, which is returned.
 
-    Raises Failing, Parked and RunCancelled.
+    `execute` is given the number of the attempt. Raises Failing, Parked and RunCancelled.
     """
-    clock = shared.clock
-    deadline = None if undoing else shared.deadline
+    clock = limits.clock
     failures, put_off, crashes = 0, 0.0, 0
     for number in range(1, MOST):
-        if deadline is not None and clock.now >= deadline:
-            why = "the run's own time limit passed before its last step"
-            raise Failing(step.name, Failure("RunTimeLimitExceeded", why))
-        injected = shared.injected(record.name, number)
-        ctx = shared.context(record, number, injected)
         try:
-            arguments = bind(ctx)
+            ended = yield from _in_time(limits, record, execute(number))
         except Unreadable as error:
             record.status = "waiting"
             raise Parked(record.name, str(error), error) from error
-        ended = attempt(step, arguments, injected, shared.loop)
-        if isinstance(injected, TimedOut):
-            yield clock.now + step.timeout
-        if isinstance(injected, Cancelled):
+        if ended.cancelled:
             record.attempts.append(TestAttempt(number, "cancelled"))
             record.status = "cancelled"
             raise RunCancelled
-        if isinstance(injected, Crash) or ended.outcome is None:
+        if ended.outcome is None:
             crashes += 1
             _crashed(record, number, crashes)
             yield clock.now
             continue
-        disposition = _disposed(shared, step, ended.outcome, failures, put_off)
-        match disposition:
+        match disposition := _disposed(limits, step, ended.outcome, failures, put_off):
             case Advance(output):
                 record.attempts.append(TestAttempt(number, "succeeded"))
                 record.status = "succeeded"
                 return output
             case Again():
-                delay = disposition.delay
-                if deadline is not None:
-                    delay = max(0.0, min(delay, deadline - clock.now))
+                delay = max(0.0, min(disposition.delay, limits.left))
                 failures += disposition.counts
                 put_off += disposition.put_off
-                _failed(record, number, disposition.attempt_outcome, ended, delay)
+                assert disposition.attempt_outcome is not None
+                record.attempts.append(
+                    TestAttempt(
+                        number,
+                        disposition.attempt_outcome,
+                        disposition.failure,
+                        delay,
+                        ended.exception,
+                    )
+                )
                 yield clock.now + delay
             case HandBack():
                 record.attempts.append(TestAttempt(number, "interrupted", delay=0.0))
                 yield clock.now
             case Fail(outcome, failure):
-                _failed(record, number, outcome, ended, None, failure)
+                record.attempts.append(TestAttempt(number, outcome, failure, None, ended.exception))
                 record.status = "failed"
                 raise Failing(record.name, failure, ended.exception)
     raise RuntimeError(f"step '{record.name}' was attempted {MOST} times without an end")
 
 
+def _in_time(limits: Limits, record: TestStep, execution: Execution) -> Execution:
+    try:
+        while True:
+            if limits.left <= 0:
+                why = "the run's own time limit passed before its last step"
+                raise Failing(record.name, Failure("RunTimeLimitExceeded", why))
+            due = next(execution)
+            yield due if limits.deadline is None else min(due, limits.deadline)
+    except StopIteration as stop:
+        ended: Ended = stop.value
+        return ended
+
+
 def _disposed(
-    shared: Attempting, step: Step, outcome: Outcome, failures: int, put_off: float
-) -> Advance | Again | Fail | HandBack:
+    limits: Limits, step: Step, outcome: Outcome, failures: int, put_off: float
+) -> Disposition:
     # In the middle: growing delays are spread in production, and here they are what they say.
-    return dispose(step, outcome, failures, put_off, shared.put_off_limit, random=0.5)
+    return dispose(step, outcome, failures, put_off, limits.put_off_limit, random=0.5)
 
 
 def _crashed(record: TestStep, number: int, crashes: int) -> None:
@@ -111,17 +115,3 @@ def _crashed(record: TestStep, number: int, crashes: int) -> None:
     if parked:
         record.status = "waiting"
         raise Parked(record.name, f"step {record.name} crashed {crashes} times in 24 hours")
-
-
-def _failed(
-    record: TestStep,
-    number: int,
-    outcome: str | None,
-    ended: Ended,
-    delay: float | None,
-    failure: Failure | None = None,
-) -> None:
-    if failure is None and ended.exception is not None:
-        failure = Failure.of(ended.exception)
-    assert outcome is not None
-    record.attempts.append(TestAttempt(number, outcome, failure, delay, ended.exception))

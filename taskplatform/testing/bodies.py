@@ -23,10 +23,11 @@ from taskplatform.testing.markers import Cancelled, Crash, TimedOut
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What an attempt came to; None: its process died, or its run was cancelled."""
+    """What an attempt came to; without an outcome its process died, or its run was cancelled."""
 
     outcome: Outcome | None
     exception: BaseException | None = None
+    cancelled: bool = False
 
 
 def attempt(step: Step, arguments: dict[str, Any], injected: Injected | None, loop: Loop) -> Ended:
@@ -39,7 +40,7 @@ def attempt(step: Step, arguments: dict[str, Any], injected: Injected | None, lo
             return Ended(None)
         case Crash() | Cancelled():
             _body(step, arguments, loop)
-            return Ended(None)
+            return Ended(None, cancelled=isinstance(injected, Cancelled))
         case TimedOut():
             why = f"the attempt ran longer than its timeout of {step.timeout:g} s"
             return judged(TimeLimitExceeded(why))

@@ -17,14 +17,22 @@ class Failing(Stopped):
         self.cause = cause
 
 
-class Parked(Stopped):
-    """The run waits for a person."""
+class Waiting(Stopped):
+    """The run waits for what does not come by itself."""
+
+    reason = "children"
 
     def __init__(self, step: str, why: str, cause: BaseException | None = None) -> None:
         super().__init__(step, why)
         self.step = step
         self.why = why
         self.cause = cause
+
+
+class Parked(Waiting):
+    """The run waits for a person."""
+
+    reason = "parked"
 
 
 class RunCancelled(Stopped):

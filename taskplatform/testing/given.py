@@ -6,12 +6,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic_core import from_json
 
 from taskplatform.core.json import Codec
 from taskplatform.core.pipeline import Declaration
-from taskplatform.core.shapes import Kind
-from taskplatform.errors import TaskPlatformError
+from taskplatform.core.step import Step
+from taskplatform.errors import InvalidInput, TaskPlatformError
 from taskplatform.testing.failures import resolve
+from taskplatform.testing.markers import TIMEOUT
 
 Data = BaseModel | Mapping[str, Any]
 Events = Sequence[tuple[str, Data]] | Mapping[str, Any]
@@ -36,14 +38,22 @@ class Given:
 
 
 def check(given: Given, declaration: Declaration[Any]) -> None:
-    """Raise ValueError for a wait or a child that neither the pipeline nor its children have."""
-    waits = _names(declaration, Kind.WAIT)
-    children = _names(declaration, Kind.CHILD)
+    """Raise ValueError for what neither the pipeline nor its children could use.
+
+    That is a wait or a child of another name, and an event that no wait for it could read.
+    """
+    steps = _steps(declaration, set())
+    waits = [step for step in steps if step.wait is not None]
     if isinstance(given.events, Mapping):
-        for name in given.events:
-            resolve(waits, name, "events=")
+        for name, data in given.events.items():
+            known = resolve([step.name for step in waits], name, "events=")
+            if data is not TIMEOUT:
+                _check_fits([step for step in waits if step.name == known], data)
+    else:
+        for name, data in given.events:
+            _check_fits([step for step in waits if step.wait and step.wait.event == name], data)
     for name in given.children:
-        resolve(children, name, "children=")
+        resolve([step.name for step in steps if step.child is not None], name, "children=")
 
 
 def named(mapping: Mapping[str, Any], step: str) -> tuple[bool, Any]:
@@ -64,11 +74,19 @@ def encoded(data: object) -> bytes:
     return _ANYTHING.encode(data)
 
 
-def _names(declaration: Declaration[Any], kind: Kind) -> list[str]:
-    found = []
+def _check_fits(waits: Sequence[Step], data: object) -> None:
+    for step in waits:
+        try:
+            step.encode(from_json(encoded(data)))
+        except ValueError as error:
+            what = f"events= has what step '{step.task_name}' cannot read"
+            raise InvalidInput(f"{what}: {error}") from None
+
+
+def _steps(declaration: Declaration[Any], seen: set[str]) -> list[Step]:
+    found = list(declaration.steps)
+    seen.add(declaration.name)
     for step in declaration.steps:
-        if step.kind is kind:
-            found.append(step.name)
-        if step.child is not None:
-            found += _names(step.child.declaration, kind)
+        if step.child is not None and step.child.declaration.name not in seen:
+            found += _steps(step.child.declaration, seen)
     return found

@@ -1,10 +1,14 @@
 """Execute a pipeline in this process, without any server."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic_core import from_json
+
 from taskplatform.core.event import Event
 from taskplatform.core.handlers import handlers as handlers_of
+from taskplatform.core.ids import uuid7
 from taskplatform.core.pipeline import Declaration
 from taskplatform.settings import get_settings
 from taskplatform.testing import given as given_by
@@ -61,8 +65,14 @@ def run(
 
 
 def _due(world: World) -> list[tuple[Event, Declaration[Any]]]:
-    ended = [event for one in world.runs for event in report_events(one)]
-    return [(event, one) for event in ended for one in handlers_of(event.name)]
+    given = world.given
+    sent = [] if isinstance(given.events, Mapping) else given.events
+    happened = [
+        Event(id=uuid7(), name=name, at=given.now, data=from_json(given_by.encoded(data)))
+        for name, data in sent
+    ]
+    happened += [event for one in world.runs for event in report_events(one)]
+    return [(event, one) for event in happened for one in handlers_of(event.name)]
 
 
 def _handled(event: Event, declaration: Declaration[Any], world: World) -> TestRun:

@@ -7,7 +7,7 @@ from typing import Any
 from taskplatform.core.event import Event
 from taskplatform.core.ids import uuid7
 from taskplatform.core.segments import output_steps
-from taskplatform.testing.ends import Parked, RunCancelled
+from taskplatform.testing.ends import RunCancelled, Waiting
 from taskplatform.testing.record import TestRun
 from taskplatform.testing.simulation import Simulation
 
@@ -16,7 +16,7 @@ def report(run: Simulation) -> TestRun:
     """What the run came to."""
     names = output_steps(run.declaration)
     outputs = {
-        step.name: step.bound.output.decode(run.outputs[step.name])
+        step.name: step.output.decode(run.outputs[step.name])
         for step in run.declaration.steps
         if step.name in run.outputs
     }
@@ -80,8 +80,8 @@ def _end(run: Simulation) -> tuple[str, str | None, str | None, BaseException | 
     match run.end:
         case None:
             return "succeeded", None, None, None
-        case Parked() as parked:
-            return "waiting", "parked", parked.why, parked.cause
+        case Waiting() as waiting:
+            return "waiting", waiting.reason, waiting.why, waiting.cause
         case RunCancelled():
             return "cancelled", None, None, None
         case _:

@@ -11,12 +11,13 @@ from taskplatform.core.pipeline import Declaration
 from taskplatform.core.segments import next_compensation, next_stage
 from taskplatform.core.shapes import Kind
 from taskplatform.core.step import Step
-from taskplatform.testing.attempts import Attempting, attempts
+from taskplatform.testing.attempts import Execution, Limits, attempts
+from taskplatform.testing.bodies import attempt
 from taskplatform.testing.ends import Failing, Parked, Stopped
 from taskplatform.testing.failures import Failures, Injected, Plan
 from taskplatform.testing.given import Given
 from taskplatform.testing.loop import Loop
-from taskplatform.testing.markers import Cancelled
+from taskplatform.testing.markers import Cancelled, TimedOut
 from taskplatform.testing.record import TestRun, TestStep
 from taskplatform.testing.side_by_side import Branch, Clock, side_by_side
 
@@ -32,6 +33,16 @@ class World:
     loop: Loop
     put_off_limit: float
     runs: "list[Simulation]" = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One attempt at one step of a run."""
+
+    run: "Simulation"
+    step: Step
+    record: TestStep
+    number: int
 
 
 @dataclass(slots=True)
@@ -68,15 +79,38 @@ class Simulation:
         except Stopped as error:
             self.end = error
 
-    def body(self, step: Step, record: TestStep, **item: Any) -> Generator[float, None, bytes]:
-        """The attempts at a step, at an item of it, or at a compensation."""
-        return attempts(
-            self._attempting(),
-            step,
-            record,
-            lambda ctx: step.bind(self.input, self.outputs, ctx, **item),
-            undoing=self.failing is not None,
+    def attempted(
+        self, step: Step, record: TestStep, execute: Callable[[int], Execution]
+    ) -> Generator[float, None, bytes]:
+        """The attempts at what `execute` does, by the step's policy."""
+        limit = None if self.failing else self.declaration.run_timeout
+        deadline = None if limit is None else self.began + limit
+        limits = Limits(self.world.clock, self.world.put_off_limit, deadline)
+        return attempts(limits, step, record, execute)
+
+    def body(
+        self, step: Step, record: TestStep, item: bytes | None = None, index: int | None = None
+    ) -> Generator[float, None, bytes]:
+        """The attempts at a step's function, at an item of it, or at a compensation."""
+        return self.attempted(
+            step, record, lambda number: self.call(step, record, number, item, index)
         )
+
+    def call(
+        self,
+        step: Step,
+        record: TestStep,
+        number: int,
+        item: bytes | None = None,
+        index: int | None = None,
+    ) -> Execution:
+        """One execution of a step's function. Raises Unreadable."""
+        injected = self._injected(record.name, number)
+        ctx = self._context(record, number, injected)
+        arguments = step.bind(self.input, self.outputs, ctx, item, index)
+        if isinstance(injected, TimedOut):
+            yield self.world.clock.now + step.timeout
+        return attempt(step, arguments, injected, self.world.loop)
 
     def store(self, step: Step, output: bytes) -> None:
         """Keep a step's output."""
@@ -98,21 +132,11 @@ class Simulation:
                 output = yield from self.body(undo, record)
                 self.store(undo, output)
         except Failing as error:
-            why = f"compensation {error.step} failed: {error.failure.message}"
+            failure = error.failure
+            why = f"compensation {error.step} failed: {failure.type}: {failure.message}"
             self.end = Parked(error.step, why, error.cause)
         except Stopped as error:
             self.end = error
-
-    def _attempting(self) -> Attempting:
-        world, limit = self.world, self.declaration.run_timeout
-        return Attempting(
-            clock=world.clock,
-            loop=world.loop,
-            put_off_limit=world.put_off_limit,
-            deadline=None if limit is None else self.began + limit,
-            injected=self._injected,
-            context=self._context,
-        )
 
     def _injected(self, name: str, number: int) -> Injected | None:
         mapped, bracket, _ = name.partition("[")

@@ -25,6 +25,7 @@ class TestWorker:
 
     def __init__(self, url: str) -> None:
         """`url` is the database; nothing is executed before `drain`."""
+        self.url = url
         settings = get_settings()
         alarm = signal.getsignal(signal.SIGALRM)
         self._child = Child(

@@ -1,16 +1,15 @@
 """The fixtures for users' tests, in a pytest of their own."""
 
-import os
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import psycopg
-import pytest
 
 from taskplatform.embedded import Endpoints
 from tests.acceptance.processes import ROOT
+from tests.acceptance.user_pytest import user_pytest
 
 PIPELINES = """
 from pydantic import BaseModel
@@ -53,61 +52,25 @@ def test_shop(taskplatform_worker, taskplatform_database, number):
     assert tries.count(number) == 2
 """
 
-# By their names: the entry points of an environment depend on when it was made.
-PLUGINS = ("-p", "taskplatform.testing.plugin", "-p", "no:cacheprovider")
+FILES = {"shop.py": PIPELINES, "test_shop.py": TESTS}
 
 
-def pytest_of(folder: Path, *arguments: str, env: dict[str, str] | None = None) -> str:
-    """Run a user's pytest; what it printed."""
-    (folder / "shop.py").write_text(PIPELINES)
-    (folder / "test_shop.py").write_text(TESTS)
-    ended = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "pytest", "-q", *PLUGINS, *arguments],
-        cwd=folder,
-        env={
-            **{name: value for name, value in os.environ.items() if "PYTEST" not in name},
-            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-            "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}",
-            "TMPDIR": str(folder / "tmp"),
-            **(env or {}),
-        },
-        capture_output=True,
-        text=True,
-        timeout=150,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return ended.stdout
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A user's folder."""
-    (tmp_path / "tmp").mkdir()
-    # Embedded servers of an ordinary user have to reach it.
-    for one in (tmp_path, tmp_path / "tmp"):
-        one.chmod(0o755)
-    return tmp_path
-
-
-def test_the_fixtures_bring_servers_and_leave_nothing_behind(folder: Path) -> None:
+def test_the_fixtures_bring_servers_and_leave_nothing_behind(tmp_path: Path) -> None:
     """Each test has a database of its own, and work is executed when the test says so."""
-    assert "4 passed" in pytest_of(folder)
-    assert not list((folder / "tmp").glob("taskplatform-*"))
+    assert "4 passed" in user_pytest(tmp_path, FILES)
 
 
-def test_under_xdist_all_processes_share_the_servers(folder: Path) -> None:
-    assert "4 passed" in pytest_of(folder, "-p", "xdist", "-n", "2")
-    assert not list((folder / "tmp").glob("taskplatform-*"))
+def test_under_xdist_all_processes_share_the_servers(tmp_path: Path) -> None:
+    assert "4 passed" in user_pytest(tmp_path, FILES, "-p", "xdist", "-n", "2")
 
 
 def test_configured_servers_are_used_and_left_as_they_were(
-    folder: Path, servers: Endpoints, database_url: str, broker_url: str
+    tmp_path: Path, servers: Endpoints, database_url: str, broker_url: str
 ) -> None:
     with psycopg.connect(database_url) as connection:
         query = "SELECT datname FROM pg_database WHERE datname LIKE 'taskplatform_test_%'"
         env = {"TASKPLATFORM_DATABASE_URL": database_url, "TASKPLATFORM_BROKER_URL": broker_url}
-        assert "4 passed" in pytest_of(folder, env=env)
+        assert "4 passed" in user_pytest(tmp_path, FILES, env=env)
         assert connection.execute(query).fetchall() == []
         assert connection.execute("SELECT count(*) FROM taskplatform.runs").fetchone() == (0,)
 
