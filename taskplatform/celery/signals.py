@@ -7,7 +7,7 @@ step looks to such tools like the task it is registered as.
 from typing import Any
 from uuid import UUID
 
-from celery import current_app, signals
+from celery import Celery, signals
 from celery._state import _task_stack
 from celery.app.task import Context
 
@@ -16,11 +16,14 @@ from taskplatform.core.step import Step
 
 
 class CelerySignals:
-    """An instrument that speaks Celery."""
+    """An instrument that speaks Celery, with the tasks of an app."""
+
+    def __init__(self, app: Celery) -> None:
+        self._tasks = app.tasks
 
     def started(self, step: Step, run_id: UUID, number: int) -> Any:
         """Make the step's task current and announce it."""
-        task = current_app.tasks.get(step.task_name)
+        task = self._tasks.get(step.task_name)
         if task is None:
             return None
         run = str(run_id)
