@@ -1,5 +1,6 @@
 """Where the doorbell hangs: the Redis of a Celery app, as redis-py wants it."""
 
+from bisect import bisect
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit, urlunsplit
@@ -8,7 +9,8 @@ from celery import Celery
 
 from taskplatform.errors import SettingsError
 
-# How kombu's Redis transport joins a queue's name and a priority.
+# kombu's Redis transport keeps a queue as one list for each step of priorities, first to last.
+_STEPS = (0, 3, 6, 9)
 _SEPARATOR = "\x06\x16"
 
 
@@ -37,7 +39,8 @@ def address_of(app: Celery) -> Address:
     return Address(
         redis_url(url, f"broker_url of the app '{app.main}'"),
         options.get("global_keyprefix", ""),
-        _suffix(options),
+        # A worker that takes only what it can start would take shifts for ever.
+        _suffix(options, last=bool(conf.worker_disable_prefetch)),
         tls,
     )
 
@@ -69,7 +72,8 @@ def _with_names_of_redis_py(url: str) -> str:
     return urlunsplit(parts._replace(query=urlencode(query)))
 
 
-def _suffix(options: dict[str, Any]) -> str:
-    # A worker reads the lists of its priority steps only; the plain list is that of step 0.
-    steps = sorted(options.get("priority_steps") or [0])
-    return f"{options.get('sep', _SEPARATOR)}{steps[0]}" if steps[0] else ""
+def _suffix(options: dict[str, Any], last: bool) -> str:
+    # As kombu does it for a message of priority 0.
+    steps = options.get("priority_steps") or _STEPS
+    step = steps[-1 if last else bisect(steps, 0) - 1]
+    return f"{options.get('sep', _SEPARATOR)}{step}" if step else ""

@@ -25,13 +25,19 @@ logger = logging.getLogger(__name__)
 
 # A ring can be lost: a lingering shift looks for work by itself this often.
 LOOK = 0.25
+# The length of a shift in a worker that cannot see what waits for its children.
+BLIND = 0.5
 
 
 def work(app: Celery) -> None:
     """Work one shift: claim, execute, linger; end when nothing comes or the time is up."""
     settings, child = get_settings(), current_child(app)
     shift = Shift(child, served(app), bell(address_of(app)), settings.linger_seconds)
-    shift.work(until=monotonic() + settings.shift_seconds)
+    seconds = settings.shift_seconds
+    if app.conf.worker_disable_prefetch:
+        # The worker takes no message while all its children are in shifts, so it cannot ask.
+        seconds = min(seconds, BLIND)
+    shift.work(until=monotonic() + seconds)
 
 
 def work_on(app: Celery, run_id: UUID) -> None:

@@ -93,6 +93,31 @@ def test_a_worker_that_chose_its_queues_serves_only_those_and_says_so(
     assert answers == "3 mail"
 
 
+BUSY = """
+import time
+from taskplatform import enqueue_many
+from tests.acceptance.ledger import napping
+from tests.acceptance.shop import celery, tasks
+runs = enqueue_many(napping, ({"seconds": 0.05} for _ in range(1000)))
+longest = 0
+for _ in range(10):
+    sent = time.monotonic()
+    tasks.add.delay(1, 2).get(timeout=20)
+    longest = max(longest, time.monotonic() - sent)
+print(longest, runs[-1].refresh().status)
+"""
+
+
+def test_own_tasks_do_not_wait_behind_shifts_when_the_worker_looks_not_ahead(
+    shop: Env, log: Path
+) -> None:
+    """With worker_disable_prefetch the worker would not even see them while shifts last."""
+    with worker({**shop, "SHOP_BLIND": "1"}, log, "-c", "1", app=SHOP):
+        longest, last = python(shop, BUSY).split()
+    assert last == "queued", "the backlog was over too soon to show anything"
+    assert float(longest) < 1.05
+
+
 def test_a_client_rings_on_the_apps_broker(shop: Env, log: Path) -> None:
     """In a process with an installed app, the platform's own broker setting is not looked at."""
     rung = python(
@@ -104,7 +129,7 @@ def test_a_client_rings_on_the_apps_broker(shop: Env, log: Path) -> None:
         "client = redis.Redis.from_url(os.environ['SHOP_BROKER'])\n"
         "print(sorted(client.keys()))",
     )
-    assert rung == "[b'shop:taskplatform\\x06\\x162']"
+    assert rung == "[b'shop:taskplatform\\x06\\x168']"
 
 
 def test_two_apps_in_one_process_are_refused_and_one_twice_is_not() -> None:

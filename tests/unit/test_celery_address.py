@@ -17,16 +17,22 @@ def app(**conf: Any) -> Celery:
     return made
 
 
-def test_the_first_of_several_brokers_the_prefix_and_the_first_priority_step_count() -> None:
+def test_the_first_of_several_brokers_the_prefix_and_the_priority_steps_count() -> None:
     address = address_of(
         app(
             broker_url="redis://one/1;redis://other/1",
-            broker_transport_options={"global_keyprefix": "p:", "priority_steps": [7, 3]},
+            broker_transport_options={"global_keyprefix": "p:", "priority_steps": [3, 7]},
         )
     )
     assert address.url == "redis://one/1"
     assert address.prefix == "p:"
-    assert address.suffix == "\x06\x163"
+    assert address.suffix == "\x06\x167", "where kombu keeps what has no priority"
+
+
+def test_shifts_come_after_all_else_where_the_worker_does_not_look_ahead() -> None:
+    assert address_of(app(broker_url="redis://h")).suffix == ""
+    blind = app(broker_url="redis://h", worker_disable_prefetch=True)
+    assert address_of(blind).suffix == "\x06\x169"
 
 
 def test_tls_is_taken_from_where_celery_takes_it() -> None:

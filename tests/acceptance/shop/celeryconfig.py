@@ -1,5 +1,7 @@
 """Settings that a project may well have, several of them bad for long tasks without results."""
 
+import os
+
 from kombu.entity import Queue
 
 task_default_queue = "shop"
@@ -16,6 +18,7 @@ accept_content = ["yaml"]
 task_serializer = "yaml"
 result_serializer = "yaml"
 worker_prefetch_multiplier = 3
+worker_disable_prefetch = "SHOP_BLIND" in os.environ
 broker_transport_options = {
     "global_keyprefix": "shop:",
     "priority_steps": [2, 5, 8],
