@@ -58,7 +58,7 @@ def current_child(app: Celery) -> Child:
             table=worker.table,
             default_queue=settings.queue,
             put_off_limit=settings.put_off_limit,
-            instrument=CelerySignals(app),
+            instrument=CelerySignals(app, settings.queue, worker.name),
             parent=os.getppid() if is_forked() else None,
         )
         spare_shifts(child)
