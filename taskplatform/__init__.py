@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from celery import Celery
 
+    from taskplatform.celery.install import install
     from taskplatform.client.events import send_event
     from taskplatform.client.pipeline import Pipeline, enqueue_many
     from taskplatform.client.reading import get_run, list_runs
@@ -42,6 +43,7 @@ __all__ = [
     "database_url",
     "TaskPlatformError",
     "app",
+    "install",
 ]
 
 # Looked up when first asked for: the command line's help needs no database driver, a process
@@ -66,6 +68,7 @@ _ROOMS = {
     "TaskPlatformError": "errors",
     "TimeLimitExceeded": "errors",
     "app": "celery.app",
+    "install": "celery.install",
 }
 
 

@@ -40,7 +40,9 @@ def endpoints() -> Endpoints:
 
 def database_url() -> str:
     """The PostgreSQL URL in force."""
-    return endpoints().database_url
+    # An app of the user's own has a broker: none is to be started for it here.
+    configured = get_settings().database_url
+    return configured.get_secret_value() if configured else endpoints().database_url
 
 
 def broker_url() -> str:

@@ -9,14 +9,15 @@ stale: claims decide, and whoever is not rung looks by itself after a quarter of
 import os
 from collections.abc import Generator, Mapping, Sequence
 from time import monotonic
-from urllib.parse import parse_qs, urlsplit
 
 import redis
 from redis import Redis
 
+from taskplatform.celery.address import Address, address_of, redis_url
+from taskplatform.celery.installed import installed
 from taskplatform.celery.message import message
 from taskplatform.endpoints import broker_url
-from taskplatform.errors import SettingsError, Unavailable
+from taskplatform.errors import Unavailable
 
 SHIFT_TASK = "taskplatform.shift"
 # More messages than this on one queue would only open shifts that find nothing.
@@ -61,10 +62,14 @@ end
 class Bell:
     """Rings, and listens, on one Redis."""
 
-    def __init__(self, url: str, prefix: str = "") -> None:
-        self._prefix = prefix
+    def __init__(self, address: Address) -> None:
+        self._address = address
         self._redis = Redis.from_url(
-            redis_url(url), socket_timeout=2, socket_connect_timeout=1, socket_keepalive=True
+            address.url,
+            socket_timeout=2,
+            socket_connect_timeout=1,
+            socket_keepalive=True,
+            **address.tls,
         )
         self._ring = self._redis.register_script(_RING)
         self._linger = self._redis.register_script(_LINGER)
@@ -120,43 +125,27 @@ class Bell:
             self._redis.close()
 
     def _key(self, what: str, queue: str) -> str:
-        return f"{self._prefix}taskplatform:{what}:{queue}"
+        return f"{self._address.prefix}taskplatform:{what}:{queue}"
 
     def _list(self, queue: str) -> str:
-        return f"{self._prefix}{queue}"
-
-
-def redis_url(url: str) -> str:
-    """The broker URL as redis-py wants it.
-
-    Raises SettingsError for a broker that is not Redis.
-    """
-    parts = urlsplit(url)
-    if parts.scheme in ("redis", "rediss", "unix"):
-        return url
-    if parts.scheme in ("redis+socket", "socket"):
-        db = parse_qs(parts.query).get("virtual_host", ["0"])[0]
-        return f"unix://{parts.path}?db={db}"
-    raise SettingsError(
-        f"TASKPLATFORM_BROKER_URL starts with {parts.scheme}://: the platform needs Redis or "
-        "Valkey (redis://, rediss:// or redis+socket://)"
-    )
+        return f"{self._address.prefix}{queue}{self._address.suffix}"
 
 
 def ring(queues: Mapping[str, int]) -> None:
     """Ring from a process that is no worker. Raises Unavailable."""
-    bell(broker_url()).ring(queues)
+    app = installed()
+    bell(Address(redis_url(broker_url())) if app is None else address_of(app)).ring(queues)
 
 
-_bells: dict[tuple[int, str], Bell] = {}
+_bells: dict[tuple[int, str, str], Bell] = {}
 
 
-def bell(url: str, prefix: str = "") -> Bell:
+def bell(address: Address) -> Bell:
     """The bell of this process; a forked child gets its own."""
-    key = (os.getpid(), url)
+    key = (os.getpid(), address.url, address.prefix)
     if key not in _bells:
         _bells.clear()
-        _bells[key] = Bell(url, prefix)
+        _bells[key] = Bell(address)
     return _bells[key]
 
 

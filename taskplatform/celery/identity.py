@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from celery import Celery
 from celery.signals import worker_process_init
 
 from taskplatform.celery.lifecycle import is_forked, spare_shifts
@@ -45,8 +46,8 @@ def identity() -> Identity:
     return _identity
 
 
-def current_child() -> Child:
-    """The holder that the calling pool process or thread is."""
+def current_child(app: Celery) -> Child:
+    """The holder that the calling pool process or thread of the app's worker is."""
     child: Child | None = getattr(_local, "child", None)
     if child is None:
         settings, worker = get_settings(), identity()
@@ -57,7 +58,7 @@ def current_child() -> Child:
             table=worker.table,
             default_queue=settings.queue,
             put_off_limit=settings.put_off_limit,
-            instrument=CelerySignals(),
+            instrument=CelerySignals(app, settings.queue, worker.name),
             parent=os.getppid() if is_forked() else None,
         )
         spare_shifts(child)

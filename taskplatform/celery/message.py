@@ -3,13 +3,14 @@
 import base64
 import os
 import socket
+from typing import Any
 from uuid import uuid4
 
 import orjson
 
-_BODY = base64.b64encode(
-    orjson.dumps([[], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
-).decode()
+# No arguments, and nothing that follows.
+BODY: Any = [[], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}]
+_ENCODED = base64.b64encode(orjson.dumps(BODY)).decode()
 
 
 def message(task: str, queue: str) -> bytes:
@@ -17,7 +18,7 @@ def message(task: str, queue: str) -> bytes:
     id = str(uuid4())
     return orjson.dumps(
         {
-            "body": _BODY,
+            "body": _ENCODED,
             "content-encoding": "utf-8",
             "content-type": "application/json",
             "headers": {

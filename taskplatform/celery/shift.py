@@ -10,9 +10,10 @@ from uuid import UUID
 
 from celery import Celery
 
+from taskplatform.celery.address import address_of
 from taskplatform.celery.bell import Bell, bell
 from taskplatform.celery.identity import current_child
-from taskplatform.endpoints import broker_url
+from taskplatform.celery.queues import served
 from taskplatform.errors import Unavailable
 from taskplatform.executor.batch import Batch
 from taskplatform.executor.child import Child
@@ -24,38 +25,28 @@ logger = logging.getLogger(__name__)
 
 # A ring can be lost: a lingering shift looks for work by itself this often.
 LOOK = 0.25
-_PRIVATE = "taskplatform.worker."
+# The length of a shift in a worker that cannot see what waits for its children.
+BLIND = 0.5
 
 
 def work(app: Celery) -> None:
     """Work one shift: claim, execute, linger; end when nothing comes or the time is up."""
-    settings, child = get_settings(), current_child()
-    shift = Shift(child, served_queues(app), app_bell(app), settings.linger_seconds)
-    shift.work(until=monotonic() + settings.shift_seconds)
+    settings, child = get_settings(), current_child(app)
+    shift = Shift(child, served(app), bell(address_of(app)), settings.linger_seconds)
+    seconds = settings.shift_seconds
+    if app.conf.worker_disable_prefetch:
+        # The worker takes no message while all its children are in shifts, so it cannot ask.
+        seconds = min(seconds, BLIND)
+    shift.work(until=monotonic() + seconds)
 
 
 def work_on(app: Celery, run_id: UUID) -> None:
     """Execute one run as far as it goes; a run that somebody holds is left alone."""
-    child = current_child()
-    shift = Shift(child, served_queues(app), app_bell(app), 0)
+    child = current_child(app)
+    shift = Shift(child, served(app), bell(address_of(app)), 0)
     claimed = child.claim_run(run_id)
     child.remember(claimed)
     Batch(child, shift.ring).execute(claimed)
-
-
-def served_queues(app: Celery) -> list[str]:
-    """The queues that this worker consumes, without the one of its own."""
-    return [one for one in app.amqp.queues.consume_from if not one.startswith(_PRIVATE)]
-
-
-def private_queue(worker: UUID) -> str:
-    """The queue that only this worker consumes: its supervisor's way to open a shift here."""
-    return f"{_PRIVATE}{worker}"
-
-
-def app_bell(app: Celery) -> Bell:
-    """The doorbell on the app's broker."""
-    return bell(broker_url(), app.conf.broker_transport_options.get("global_keyprefix", ""))
 
 
 class Shift:

@@ -4,27 +4,48 @@ Sentry, OpenTelemetry, Django's connection handling and task loggers hook into t
 step looks to such tools like the task it is registered as.
 """
 
+import socket
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from celery import current_app, signals
+from billiard.einfo import ExceptionInfo
+from celery import Celery, signals
 from celery._state import _task_stack
 from celery.app.task import Context
+from celery.exceptions import Retry
 
-from taskplatform.core.outcome import Failed, Outcome, PutOff, Succeeded, TimedOut
+from taskplatform.celery import sentry
+from taskplatform.core.outcome import Failed, Interrupted, Outcome, PutOff, Succeeded, TimedOut
 from taskplatform.core.step import Step
+
+_HOSTNAME = socket.gethostname()
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    task: Any
+    request: Any
+    watched: ExitStack | None
 
 
 class CelerySignals:
-    """An instrument that speaks Celery."""
+    """An instrument that speaks Celery, with the tasks of an app."""
 
-    def started(self, step: Step, run_id: UUID, number: int) -> Any:
+    def __init__(self, app: Celery, default_queue: str, hostname: str = _HOSTNAME) -> None:
+        self._tasks = app.tasks
+        self._default_queue = default_queue
+        self._hostname = hostname
+        self._deliveries: dict[str, dict[str, Any]] = {}
+
+    def started(self, step: Step, run_id: UUID, number: int, label: str) -> _Token | None:
         """Make the step's task current and announce it."""
-        task = current_app.tasks.get(step.task_name)
+        task = self._tasks.get(step.task_name)
         if task is None:
             return None
         run = str(run_id)
-        task_id, kwargs = f"{run}:{step.name}:{number}", {"run_id": run}
+        task_id, kwargs = f"{run}:{label}:{number}", {"run_id": run}
         # As Task.push_request would, but that looks for custom headers among what it is given,
         # which cost more than all else that is done around a step.
         request = Context.__new__(Context)
@@ -35,33 +56,35 @@ class CelerySignals:
             args=(),
             kwargs=kwargs,
             retries=number - 1,
+            hostname=self._hostname,
+            delivery_info=self._deliveries.get(step.task_name) or self._delivery(step),
             is_eager=False,
             called_directly=False,
         )
         task.request_stack.push(request)
         _task_stack.push(task)
+        watched = sentry.watch(task, request)
         if signals.task_prerun.receivers:
             signals.task_prerun.send(
                 sender=task, task_id=task_id, task=task, args=(), kwargs=kwargs
             )
-        return task, request
+        return _Token(task, request, watched)
 
-    def entered(self, token: Any) -> None:
+    def entered(self, token: _Token | None) -> None:
         """Make the step's task current in the thread of the event loop, too."""
         if token is not None:
-            task, request = token
-            task.request_stack.push(request)
-            _task_stack.push(task)
+            token.task.request_stack.push(token.request)
+            _task_stack.push(token.task)
 
-    def left(self, token: Any) -> None:
+    def left(self, token: _Token | None) -> None:
         """Leave the thread of the event loop to the other bodies."""
         if token is not None:
             _task_stack.pop()
-            token[0].pop_request()
+            token.task.pop_request()
 
     def ended(
         self,
-        token: Any,
+        token: _Token | None,
         step: Step,  # noqa: ARG002
         outcome: Outcome,
         error: BaseException | None,
@@ -69,48 +92,52 @@ class CelerySignals:
         """Announce the outcome and leave the task."""
         if token is None:
             return
-        task, _ = token
         try:
-            self._announce(task, outcome, error)
+            state = _announce(token.task, token.request, outcome, error)
+            if signals.task_postrun.receivers:
+                signals.task_postrun.send(
+                    sender=token.task,
+                    task_id=token.request.id,
+                    task=token.task,
+                    args=token.request.args,
+                    kwargs=token.request.kwargs,
+                    retval=error,
+                    state=state,
+                )
+            if token.watched is not None:
+                sentry.close(token.watched, state, error)
         finally:
             _task_stack.pop()
-            task.pop_request()
+            token.task.pop_request()
 
-    def _announce(self, task: Any, outcome: Outcome, error: BaseException | None) -> None:
-        match outcome:
-            case Succeeded(output):
-                state = "SUCCESS"
-                if signals.task_success.receivers:
-                    signals.task_success.send(sender=task, result=output)
-            case Failed() | TimedOut():
-                state = "FAILURE"
-                if signals.task_failure.receivers:
-                    request = task.request
-                    signals.task_failure.send(
-                        sender=task,
-                        task_id=request.id,
-                        exception=error,
-                        args=request.args,
-                        kwargs=request.kwargs,
-                        traceback=error.__traceback__ if error else None,
-                        einfo=None,
-                    )
-            case PutOff():
-                state = "RETRY"
-                if signals.task_retry.receivers:
-                    signals.task_retry.send(
-                        sender=task, request=task.request, reason=error, einfo=None
-                    )
-            case _:
-                state = "RETRY"
-        if signals.task_postrun.receivers:
-            request = task.request
-            signals.task_postrun.send(
-                sender=task,
-                task_id=request.id,
-                task=task,
-                args=request.args,
-                kwargs=request.kwargs,
-                retval=error,
-                state=state,
-            )
+    def _delivery(self, step: Step) -> dict[str, Any]:
+        queue = step.queue or self._default_queue
+        made = self._deliveries[step.task_name] = {"exchange": "", "routing_key": queue}
+        return made
+
+
+def _announce(task: Any, request: Any, outcome: Outcome, error: BaseException | None) -> str:
+    match outcome:
+        case Succeeded(output):
+            if signals.task_success.receivers:
+                signals.task_success.send(sender=task, result=output)
+            return "SUCCESS"
+        case Failed() | TimedOut():
+            if signals.task_failure.receivers and error is not None:
+                signals.task_failure.send(
+                    sender=task,
+                    task_id=request.id,
+                    exception=error,
+                    args=request.args,
+                    kwargs=request.kwargs,
+                    traceback=error.__traceback__,
+                    einfo=ExceptionInfo((type(error), error, error.__traceback__)),
+                )
+            return "FAILURE"
+        case PutOff(seconds, failure):
+            if signals.task_retry.receivers:
+                reason = Retry(failure.message, when=seconds)
+                signals.task_retry.send(sender=task, request=request, reason=reason, einfo=None)
+        case Interrupted():
+            pass
+    return "RETRY"

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from celery import Celery
 
+from taskplatform.celery.tasks import PlatformTask
 from taskplatform.core import registry
 
 
@@ -19,7 +20,7 @@ def register_steps(app: Celery) -> None:
 
 
 def _register(app: Celery, name: str) -> None:
-    @app.task(name=name, ignore_result=True)
+    @app.task(name=name, base=PlatformTask)
     def execute(run_id: str) -> None:
         """Execute the run from the step it stands at, if nobody else does."""
         from taskplatform.celery.shift import work_on  # noqa: PLC0415 needs the app's queues

@@ -6,6 +6,9 @@ from typing import Any
 from celery.utils.log import get_logger
 from celery.worker import state
 from celery.worker.strategy import default
+from kombu.serialization import dumps, prepare_accept_content
+
+from taskplatform.celery.message import BODY
 
 logger = get_logger(__name__)
 
@@ -18,12 +21,24 @@ def one_per_child(task: Any, app: Any, consumer: Any, **options: Any) -> Callabl
     by the shifts that are open, or found by the supervisor of a worker with a free child.
     """
     handle = default(task, app, consumer, **options)
+    readable = _readable(app)
 
     def on_message(message: Any, body: Any, ack: Any, *rest: Any, **more: Any) -> Any:
         open_or_waiting = sum(1 for request in state.reserved_requests if request.name == task.name)
         if open_or_waiting >= consumer.pool.num_processes:
             ack(logger, consumer.connection_errors)
             return None
+        if readable:
+            message.content_type, message.content_encoding, message.body = readable
         return handle(message, body, ack, *rest, **more)
 
     return on_message
+
+
+def _readable(app: Any) -> tuple[str, str, Any] | None:
+    """The message without arguments as an app reads it that accepts no JSON; None: as it is."""
+    accepted = prepare_accept_content(app.conf.accept_content)  # type: ignore[no-untyped-call]
+    if accepted is None or "application/json" in accepted:
+        return None
+    found: tuple[str, str, Any] = dumps(BODY, serializer=app.conf.task_serializer)  # type: ignore[no-untyped-call]
+    return found

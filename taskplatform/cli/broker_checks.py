@@ -5,7 +5,7 @@ from typing import Any
 
 from redis import Redis, RedisError
 
-from taskplatform.celery.bell import redis_url
+from taskplatform.celery.address import redis_url
 from taskplatform.cli.finding import Finding, bad, good, odd
 from taskplatform.cli.masking import masked
 from taskplatform.errors import SettingsError

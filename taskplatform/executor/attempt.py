@@ -83,7 +83,7 @@ def _execute(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome
     if child.slot.revoke:
         child.slot.end()
         raise Revoked
-    token = child.instrument.started(step, branch.claimed.run_id, branch.number)
+    token = child.instrument.started(step, branch.claimed.run_id, branch.number, branch.label)
     branch.step_started_at = monotonic()
     raised: BaseException | None = None
     outcome: Outcome

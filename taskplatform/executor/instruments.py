@@ -14,8 +14,11 @@ class Instrument(Protocol):
     called there around each of its steps.
     """
 
-    def started(self, step: Step, run_id: UUID, number: int) -> Any:
-        """The body is about to start; what is returned comes back to `ended`."""
+    def started(self, step: Step, run_id: UUID, number: int, label: str) -> Any:
+        """The body is about to start; what is returned comes back to `ended`.
+
+        `label` is the step's name, with the place of an item in a map.
+        """
 
     def entered(self, token: Any) -> None:
         """An async body goes on, in the thread that calls this."""
@@ -30,7 +33,7 @@ class Instrument(Protocol):
 class Silent:
     """Sees nothing."""
 
-    def started(self, step: Step, run_id: UUID, number: int) -> Any:  # noqa: ARG002
+    def started(self, step: Step, run_id: UUID, number: int, label: str) -> Any:  # noqa: ARG002
         return None
 
     def entered(self, token: Any) -> None:  # noqa: ARG002

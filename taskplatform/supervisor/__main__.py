@@ -7,14 +7,16 @@ from uuid import UUID
 
 import orjson
 
-from taskplatform.celery.app import app
+from taskplatform.celery.address import Address
+from taskplatform.celery.bell import bell
 from taskplatform.executor.slots import SlotTable
 from taskplatform.supervisor.loop import About, Supervisor
+from taskplatform.supervisor.sources import load
 
 
-def main(argument: str) -> None:
-    """Supervise the worker that `argument`, a JSON object, describes."""
-    about = orjson.loads(argument)
+def main(told: bytes) -> None:
+    """Supervise the worker that `told`, a JSON object, describes."""
+    about = orjson.loads(told)
     # A signal to the whole process group is for the worker; this process ends after it.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -24,9 +26,11 @@ def main(argument: str) -> None:
     )
     table = SlotTable(about.pop("fd"))
     about["id"] = UUID(about["id"])
-    app.loader.import_default_modules()
-    Supervisor(About(**about), table, app).run()
+    broker = Address(**about.pop("broker"))
+    sys.path += [one for one in about.pop("path") if one not in sys.path]
+    load(about.pop("sources"), about["pipelines"])
+    Supervisor(About(**about), table, bell(broker)).run()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.stdin.buffer.read())

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import suppress
+from dataclasses import asdict
 from time import monotonic_ns
 from typing import Any
 
@@ -11,13 +13,17 @@ import orjson
 from celery import bootsteps, signals
 from celery.utils.log import get_logger
 from celery.worker import state
-from kombu.entity import Queue
 
+from taskplatform.celery import queues
+from taskplatform.celery.address import address_of
+from taskplatform.celery.bell import SHIFT_TASK
 from taskplatform.celery.identity import Identity, assume
-from taskplatform.celery.shift import private_queue, served_queues
+from taskplatform.celery.steps import register_steps
+from taskplatform.core import registry
 from taskplatform.core.ids import uuid7
 from taskplatform.executor.slots import SlotTable
 from taskplatform.settings import get_settings
+from taskplatform.supervisor.sources import sources
 
 logger = get_logger(__name__)
 
@@ -39,15 +45,16 @@ class Supervision(bootsteps.StartStopStep):
         self._lock = threading.Lock()
         self.identity = Identity(uuid7(), worker.hostname, SlotTable.create())
         assume(self.identity)
-        name = private_queue(self.identity.id)
-        worker.app.amqp.queues.select_add(
-            Queue(  # type: ignore[no-untyped-call]
-                name, exchange="", routing_key=name, durable=False, auto_delete=True
-            )
-        )
+        # Only now are all modules of the app imported, and what they declare is known.
+        registry.finalize_all()
+        register_steps(worker.app)
+        self._address = address_of(worker.app)
+        self._warning = queues.serve(worker.app, queues.private(self.identity.id))
 
     def start(self, worker: Any) -> None:
         """Start the supervisor and listen to what it has to know."""
+        if self._warning:
+            logger.warning(self._warning)
         signals.worker_shutting_down.connect(self._shutting_down)
         signals.task_received.connect(self._received)
         self._launch()
@@ -60,21 +67,28 @@ class Supervision(bootsteps.StartStopStep):
 
     def _launch(self) -> None:
         worker = self._worker
-        about = {
+        told = {
             "parent": os.getpid(),
             "fd": self.identity.table.fd,
             "id": str(self.identity.id),
             "name": self.identity.name,
             "pool": type(worker.pool).__module__.rpartition(".")[2],
             "concurrency": worker.concurrency,
-            "queues": served_queues(worker.app),
+            "queues": queues.served(worker.app),
+            "pipelines": registry.names(),
             "loglevel": worker.loglevel,
+            "broker": asdict(self._address),
+            "path": sys.path,
+            "sources": sources(),
         }
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "taskplatform.supervisor", orjson.dumps(about).decode()],
+            [sys.executable, "-m", "taskplatform.supervisor", self.identity.name],
             pass_fds=(self.identity.table.fd,),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
         )
+        # Not as an argument, which everybody on the machine can read: it may hold a password.
+        with suppress(BrokenPipeError), self._process.stdin as pipe:  # type: ignore[union-attr]
+            pipe.write(orjson.dumps(told))
 
     def _revive(self) -> None:
         process = self._process
@@ -105,7 +119,7 @@ class Supervision(bootsteps.StartStopStep):
             if request not in state.active_requests
         ]
         # A shift that waits for a child is no reason to end one.
-        others = any(request.name != "taskplatform.shift" for request in waiting)
+        others = any(request.name != SHIFT_TASK for request in waiting)
         self.identity.table.messages_wait = others
         if waiting:
             self._worker.timer.call_after(_RECHECK, self._check)

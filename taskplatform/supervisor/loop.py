@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from time import monotonic
 from uuid import UUID
 
-from celery import Celery
-
-from taskplatform.celery.shift import app_bell, private_queue
-from taskplatform.core import registry
+from taskplatform.celery.bell import Bell
+from taskplatform.celery.queues import private
 from taskplatform.endpoints import database_url
 from taskplatform.errors import Unavailable
 from taskplatform.executor.slots import SHIFT, SlotTable
@@ -45,16 +43,17 @@ class About:
     pool: str
     concurrency: int
     queues: list[str]
+    pipelines: list[str]
 
 
 class Supervisor:
     """One worker's supervisor; several workers' supervisors work side by side."""
 
-    def __init__(self, about: About, table: SlotTable, app: Celery) -> None:
+    def __init__(self, about: About, table: SlotTable, bell: Bell) -> None:
         settings = get_settings()
         self._about = about
         self._table = table
-        self._bell = app_bell(app)
+        self._bell = bell
         self._database = Database(database_url(), about.name)
         self._rescuer = Rescuer(about.name, settings.queue, settings.put_off_limit)
         self._poll = select.poll()
@@ -108,7 +107,7 @@ class Supervisor:
     def _dispatch(self) -> float | None:
         about = self._about
         seen = self._database.ask(
-            lambda connection: outlook(connection, about.queues, registry.names()),
+            lambda connection: outlook(connection, about.queues, about.pipelines),
             Outlook([], None),
         )
         if seen.next_due is not None and seen.next_due <= 0:
@@ -125,7 +124,7 @@ class Supervisor:
             1 for slot in self._table.taken() if slot.state == SHIFT
         )
         if idle > 0:
-            self._ring({private_queue(self._about.id): 1}, most=1)
+            self._ring({private(self._about.id): 1}, most=1)
 
     def _rescue_others(self) -> None:
         if monotonic() < self._database.reap_from:
@@ -151,7 +150,7 @@ class Supervisor:
                 pool=about.pool,
                 concurrency=about.concurrency,
                 queues=about.queues,
-                pipelines=registry.names(),
+                pipelines=about.pipelines,
                 refused=max(0, refused - self._refused),
             ),
             None,

@@ -131,7 +131,28 @@ def there(input: Order, here: Done) -> Done:
     return step(input, "there")
 
 
+class Nap(BaseModel):
+    """How long each of two steps is to take."""
+
+    seconds: float = 0.0
+
+
+napping = Pipeline("napping", input=Nap)
+
+
+@napping.step
+def nap(input: Nap) -> None:
+    """Take a moment, and write nothing down."""
+    time.sleep(input.seconds)
+
+
+@napping.step
+def again(input: Nap, nap: None) -> None:
+    """Take another."""
+    time.sleep(input.seconds)
+
+
 @shared_task(name="tests.plain")  # type: ignore[untyped-decorator]
-def plain(ledger: str) -> None:
+def plain(ledger: str, id: str = "plain") -> None:
     """An ordinary Celery task of the user's own."""
-    write(Order(ledger=Path(ledger), id="plain"), "start:plain")
+    write(Order(ledger=Path(ledger), id=id), "start:plain")

@@ -66,14 +66,20 @@ class Worker:
 
 
 @contextmanager
-def worker(env: Mapping[str, str], log: Path, *arguments: str, name: str = "w") -> Iterator[Worker]:
+def worker(
+    env: Mapping[str, str],
+    log: Path,
+    *arguments: str,
+    name: str = "w",
+    app: str = "taskplatform",
+) -> Iterator[Worker]:
     """Start a worker, wait until it is ready, and stop it in the end."""
     with log.open("ab") as out:
         process = subprocess.Popen(
             [
                 BIN / "celery",
                 "-A",
-                "taskplatform",
+                app,
                 "worker",
                 "-l",
                 "INFO",

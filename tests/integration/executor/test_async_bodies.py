@@ -240,7 +240,7 @@ class Watching(Silent):
     def __init__(self) -> None:
         self.local = threading.local()
 
-    def started(self, step: object, run_id: object, number: int) -> str:
+    def started(self, step: object, run_id: object, number: int, label: str) -> str:
         return str(run_id)
 
     def entered(self, token: str) -> None:
@@ -290,7 +290,7 @@ def test_an_async_body_sees_the_context_variables_of_its_attempt(house: House) -
     child = house.child()
 
     class Around(Silent):
-        def started(self, step: object, run_id: object, number: int) -> object:
+        def started(self, step: object, run_id: object, number: int, label: str) -> object:
             return variable.set(f"attempt {number}")
 
         def ended(self, token: object, step: object, outcome: object, error: object) -> None:

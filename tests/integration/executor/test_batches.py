@@ -146,7 +146,7 @@ def test_what_was_to_go_on_is_revoked_with_the_rest(house: House, count: Count) 
     instrument = child.instrument
 
     class Revoking(Silent):
-        def started(self, step: object, run_id: object, number: int) -> None:
+        def started(self, step: object, run_id: object, number: int, label: str) -> None:
             if len(count.times) == 2:
                 child.slot.revoke = True
 

@@ -243,7 +243,7 @@ def test_a_child_that_fails_itself_gives_up_its_lease(house: House, count: Count
     child = house.child("a")
 
     class Broken(Silent):
-        def started(self, step: object, run_id: object, number: object) -> None:
+        def started(self, step: object, run_id: object, number: object, label: str) -> None:
             raise AssertionError("a defect")
 
     kept, child.instrument = child.instrument, Broken()
