@@ -167,6 +167,7 @@ def attempt_of(branch: Branch, outcome: str, failure: Failure | None) -> Attempt
         failure.encode() if failure else None,
         started_ago=monotonic() - branch.step_started_at,
         number=branch.number,
+        log=branch.log,
     )
 
 

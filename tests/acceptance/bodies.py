@@ -1,12 +1,14 @@
 """Pipelines whose bodies are async, report, keep silent, or wait to be told to end."""
 
 import asyncio
+import logging
 import os
 import time
 from contextlib import suppress
 from pathlib import Path
 
 from celery import current_task
+from celery.utils.log import get_task_logger
 from pydantic import BaseModel
 
 from taskplatform import Context, Pipeline, Retry
@@ -66,6 +68,24 @@ async def name(fetch_again: str) -> list[str]:
     before = current_task.name
     await asyncio.sleep(0.01)
     return [before, current_task.name, current_task.request.id]
+
+
+talking = Pipeline("talking", input=Where, retry=Retry(0), timeout="60s")
+
+
+@talking.step
+def log(input: Where, ctx: Context) -> None:
+    """Log in three ways."""
+    ctx.logger.debug("through ctx")
+    logging.getLogger("shop.prices").debug("through a logger of one's own")
+    get_task_logger("shop.tasks").debug("through Celery's")
+
+
+@talking.step
+async def log_async(input: Where, ctx: Context) -> None:
+    """Log on the loop."""
+    await asyncio.sleep(0)
+    ctx.logger.debug("from the loop")
 
 
 reporting = Pipeline("reporting", input=Where, retry=Retry(0), timeout="60s")

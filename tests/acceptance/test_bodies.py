@@ -129,6 +129,29 @@ def test_a_silent_body_that_does_not_end_is_killed(
         _goes_on(started, where)
 
 
+@both
+def test_what_bodies_log_is_kept_whatever_the_worker_prints(
+    env: dict[str, str],
+    log: Path,
+    where: bodies.Where,
+    database: "psycopg.Connection[tuple[Any, ...]]",
+    pool: tuple[str, ...],
+) -> None:
+    """A worker that prints from INFO on may keep what is DEBUG, and does not print it."""
+    env |= {"TASKPLATFORM_STEP_LOG_LEVEL": "debug"}
+    kept = "SELECT log FROM taskplatform.step_results ORDER BY finished_at"
+    with worker(env, log, *pool):
+        bodies.talking.enqueue(where).wait(timeout=30)
+    first, second = (row[0] for row in database.execute(kept))
+    assert [line.split(" ", 2)[2] for line in first.splitlines() if "through" in line] == [
+        "taskplatform.step: through ctx",
+        "shop.prices: through a logger of one's own",
+        "shop.tasks: through Celery's",
+    ]
+    assert second.endswith("DEBUG taskplatform.step: from the loop")
+    assert b"through" not in log.read_bytes()
+
+
 def _goes_on(started: Worker, where: bodies.Where) -> None:
     assert bodies.waiting.enqueue(where).wait(timeout=30).status == "succeeded"
     assert started.process.poll() is None
