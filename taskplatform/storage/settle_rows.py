@@ -169,6 +169,7 @@ def child(one: Settlement, new: NewChild) -> Row:
         owner=new.owner,
         priority=new.priority,
         run_timeout=new.run_timeout,
+        queue_timeout=new.queue_timeout,
     )
 
 

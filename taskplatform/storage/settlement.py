@@ -152,6 +152,7 @@ class NewChild:
     owner: str | None
     priority: int | None
     run_timeout: float | None
+    queue_timeout: float | None = None
 
 
 Then = Keep | PutBack | End | Join

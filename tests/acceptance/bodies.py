@@ -134,6 +134,15 @@ async def until_thrown(input: Where) -> None:
         input.tell("cancelled")
 
 
+unserved = Pipeline("unserved", input=Where, queue="nobody", queue_timeout="1s")
+
+
+@unserved.step
+def never(input: Where) -> None:
+    """On a queue that no worker serves."""
+    input.tell("started")
+
+
 silent = Pipeline("silent", input=Where, retry=Retry(0), timeout="60s")
 
 

@@ -152,6 +152,22 @@ def test_what_bodies_log_is_kept_whatever_the_worker_prints(
     assert b"through" not in log.read_bytes()
 
 
+def test_a_run_on_a_queue_that_nobody_serves_fails_in_time(
+    env: dict[str, str], log: Path, where: bodies.Where
+) -> None:
+    """W15: the supervisor of any worker that knows the pipeline ends it, also beside busy ones."""
+    with worker(env, log, "-c", "1"):
+        busy = bodies.reporting.enqueue(where)
+        wait_for(lambda: busy.refresh().status == "running", 20, "the only child is busy")
+        run = bodies.unserved.enqueue(where).wait(timeout=20)
+        assert run.status == "failed"
+        assert run.error is not None
+        assert run.error.type == "QueueTimeout"
+        assert not where.told("started")
+        where.tell("go on")
+        where.tell("go on async")
+
+
 def _goes_on(started: Worker, where: bodies.Where) -> None:
     assert bodies.waiting.enqueue(where).wait(timeout=30).status == "succeeded"
     assert started.process.poll() is None
