@@ -1,6 +1,7 @@
 """The platform's settings, read in one place: flag > env > .env > pyproject.toml > default."""
 
 import difflib
+import logging
 import os
 import tomllib
 from functools import cache
@@ -42,12 +43,21 @@ class Settings(BaseSettings):
     retention_days: int = Field(30, ge=1, description="days that finished runs are kept")
     shift_seconds: float = Field(10.0, gt=0, description="longest time of one shift")
     linger_seconds: float = Field(1.0, ge=0, description="a shift without work waits so long")
+    step_log_level: str = Field("INFO", description="what is logged in bodies is kept from here on")
     put_off_limit: float = Field(86400.0, gt=0, description="seconds RetryAfter may add up to")
 
     @field_validator("pipelines")
     @classmethod
     def _modules(cls, value: str) -> str:
         return ",".join(part.strip() for part in value.split(",") if part.strip())
+
+    @field_validator("step_log_level")
+    @classmethod
+    def _level(cls, value: str) -> str:
+        level = value.upper()
+        if level not in logging.getLevelNamesMapping():
+            raise ValueError("give DEBUG, INFO, WARNING, ERROR or CRITICAL")
+        return level
 
     @property
     def modules(self) -> list[str]:

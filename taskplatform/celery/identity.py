@@ -1,5 +1,6 @@
 """Who this worker is: set before the pool is made, inherited by its children."""
 
+import logging
 import os
 import socket
 import threading
@@ -16,6 +17,7 @@ from taskplatform.core.ids import uuid7
 from taskplatform.endpoints import database_url
 from taskplatform.executor.child import Child
 from taskplatform.executor.slots import SlotTable
+from taskplatform.executor.step_log import keep_logs
 from taskplatform.settings import get_settings
 
 
@@ -62,6 +64,8 @@ def current_child(app: Celery) -> Child:
             parent=os.getppid() if is_forked() else None,
         )
         spare_shifts(child)
+        # Celery's task loggers print for themselves.
+        keep_logs(logging.getLevelNamesMapping()[settings.step_log_level], ["celery.task"])
     return child
 
 

@@ -34,7 +34,7 @@ def plan(pipeline: str, done: Mapping[str, int]) -> Next:
     declaration = registry.get(pipeline)
     # With nothing left to execute, the worker that claims it only closes the run.
     step = next_step(declaration, done) or declaration.steps[-1]
-    return Next(step.name, _queue(step), declaration.run_timeout)
+    return Next(step.name, _queue(step), declaration.run_timeout, declaration.queue_timeout)
 
 
 def replay(run_id: UUID, from_step: str | None, input: Input | Unset) -> tuple[Enqueued, str]:
@@ -99,6 +99,7 @@ def _new_run(
         owner=owner,
         priority=priority,
         run_timeout=declaration.run_timeout,
+        queue_timeout=declaration.queue_timeout,
         replay_of=old.id,
         replay_from=from_step,
     )

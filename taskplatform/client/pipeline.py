@@ -109,6 +109,7 @@ class Pipeline(Declaration[In, Out]):
             request_id=request_id,
             forced=self.force_of(model) if options.force is None else options.force,
             run_timeout=self.run_timeout,
+            queue_timeout=self.queue_timeout,
         )
 
 

@@ -23,6 +23,7 @@ from taskplatform.executor.branch import Branch
 from taskplatform.executor.child import Child
 from taskplatform.executor.reports import Reporter
 from taskplatform.executor.resumed import Resumed
+from taskplatform.executor.step_log import StepLog, current_log, step_logger
 from taskplatform.middleware import AROUND_STEP, StepAttempt, compose
 
 # A body that ignores the soft limit is killed this long after it.
@@ -44,7 +45,7 @@ def attempt(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome:
         return _execute(child, branch, arguments)
 
     branch.step_started_at = monotonic()
-    branch.progress = (None, None)
+    branch.progress, branch.log = (None, None), None
     if not branch.step.throttles:
         return body()
     known = StepAttempt(
@@ -64,6 +65,7 @@ def context(child: Child, branch: Branch) -> Context:
         run_id=branch.claimed.run_id,
         step=branch.label,
         attempt=branch.number,
+        logger=step_logger,
         progress=reporter.progress,
         heartbeat=reporter.heartbeat,
         cancelled=lambda: child.slot.cancelled,
@@ -84,6 +86,8 @@ def _execute(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome
         child.slot.end()
         raise Revoked
     token = child.instrument.started(step, branch.claimed.run_id, branch.number, branch.label)
+    log = StepLog()
+    around = current_log.set(log)
     branch.step_started_at = monotonic()
     raised: BaseException | None = None
     outcome: Outcome
@@ -108,7 +112,8 @@ def _execute(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome
     except BaseException as error:
         raised, outcome = error, Failed(Failure.of(error))
     limit.disarm()
-    branch.progress = reporter.end()
+    current_log.reset(around)
+    branch.progress, branch.log = reporter.end(), log.close()
     child.slot.end()
     child.instrument.ended(token, step, outcome, raised)
     if branch.first_body_at is None:

@@ -26,6 +26,7 @@ class Branch:
     first_body_at: float | None = None
     step_started_at: float = 0.0
     progress: tuple[float | None, float | None] = (None, None)
+    log: str | None = None
     claimed_at: float = field(default_factory=monotonic)
 
     @property

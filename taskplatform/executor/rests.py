@@ -144,6 +144,7 @@ def spawn(child: Child, branch: Branch, input: bytes) -> Settlement | Outcome:
             owner=declaration.owner_of(model),
             priority=declaration.priority_of(model) or None,
             run_timeout=declaration.run_timeout,
+            queue_timeout=declaration.queue_timeout,
         )
     except Exception as error:
         return Failed(Failure.of(error))

@@ -71,6 +71,16 @@ def out_of_time(branch: Branch, default_queue: str) -> Settlement:
     return ending.fail(branch, default_queue, _out_of_time())
 
 
+def never_started(
+    claimed: Claimed, declaration: Declaration[Any], default_queue: str
+) -> Settlement:
+    """Fail a run that no worker has started in time."""
+    within = declaration.queue_timeout or 0
+    message = f"no worker started the run within {within:g} s of its being ready"
+    error = Failure("QueueTimeout", message, "").encode(claimed.step)
+    return ending.failed(claimed, declaration, default_queue, error)
+
+
 def resting(branch: Branch, arrival: Arrival) -> Settlement:
     """Let the branch rest."""
     return rest(branch.claimed, arrival, branch.seconds_left)
@@ -167,6 +177,7 @@ def attempt_of(branch: Branch, outcome: str, failure: Failure | None) -> Attempt
         failure.encode() if failure else None,
         started_ago=monotonic() - branch.step_started_at,
         number=branch.number,
+        log=branch.log,
     )
 
 

@@ -116,6 +116,7 @@ def _advance(
         started_ago=now - branch.step_started_at,
         finished_ago=0.0,
         position=claimed.position,
+        log=branch.log,
     )
     if claimed.branch:
         return settled(claimed, Join(), result=result)

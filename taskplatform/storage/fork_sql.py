@@ -77,15 +77,16 @@ WITH held AS MATERIALIZED (
     SELECT w.run_id AS parent, w.priority AS inherited, r.owner AS parent_owner, d.*
     FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, id uuid,
          parent_step text, pipeline text, step text, queue text, input json, key text, owner text,
-         priority integer, run_timeout double precision)
+         priority integer, run_timeout double precision, queue_timeout double precision)
     {HELD}
     JOIN taskplatform.runs r ON r.id = w.run_id
 ), made AS (
     INSERT INTO taskplatform.runs (id, pipeline, status, input, key, owner, priority, forced,
-                                   parent_run, parent_step, deadline)
+                                   parent_run, parent_step, deadline, start_by)
     SELECT id, pipeline, 'queued', input, key, coalesce(owner, parent_owner),
            coalesce(priority, inherited), true, parent, parent_step,
-           clock_timestamp() + make_interval(secs => run_timeout)
+           clock_timestamp() + make_interval(secs => run_timeout),
+           clock_timestamp() + make_interval(secs => queue_timeout)
     FROM held
 )
 INSERT INTO taskplatform.work (run_id, pipeline, step, queue, priority)

@@ -12,7 +12,9 @@ from taskplatform.storage.script import Statement
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewRun:
-    """A run to store; `delay` and `run_timeout` in seconds, `input` canonical JSON.
+    """A run to store; `delay` and the time-outs in seconds, `input` canonical JSON.
+
+    With a `queue_timeout` it fails if it has not started so long after it was ready.
 
     The id is the client's, so that a call whose answer was lost can be repeated.
     """
@@ -30,6 +32,7 @@ class NewRun:
     request_id: str | None = None
     forced: bool = False
     run_timeout: float | None = None
+    queue_timeout: float | None = None
     replay_of: UUID | None = None
     replay_from: str | None = None
 
@@ -48,16 +51,18 @@ WITH given AS MATERIALIZED (
                    WHEN moment > clock_timestamp() THEN moment END AS due_at
     FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[], %b::text[], %b::int[],
                 %b::double precision[], %b::timestamptz[], %b::text[], %b::boolean[],
-                %b::double precision[], %b::uuid[], %b::text[])
+                %b::double precision[], %b::double precision[], %b::uuid[], %b::text[])
          AS row (id, input, key, owned_key, owner, priority,
                  delay, moment, request_id, forced,
-                 run_timeout, replay_of, replay_from)
+                 run_timeout, queue_timeout, replay_of, replay_from)
 ), stored AS (
     INSERT INTO taskplatform.runs (id, pipeline, key, owner, status, due_at, priority, input,
-                                   request_id, forced, replay_of, replay_from, deadline)
+                                   request_id, forced, replay_of, replay_from, deadline,
+                                   start_by)
     SELECT id, %b, key, owner, CASE WHEN due_at IS NULL THEN 'queued' ELSE 'scheduled' END,
            due_at, priority, input::json, request_id, forced, replay_of, replay_from,
-           coalesce(due_at, clock_timestamp()) + make_interval(secs => run_timeout)
+           coalesce(due_at, clock_timestamp()) + make_interval(secs => run_timeout),
+           coalesce(due_at, clock_timestamp()) + make_interval(secs => queue_timeout)
     FROM given
     WHERE owned_key IS NULL
        OR id = (SELECT run_id FROM taskplatform.keys k
@@ -106,6 +111,7 @@ def _insert(pipeline: str, step: str, queue: str, rows: Sequence[NewRun]) -> Sta
             [row.request_id for row in rows],
             [row.forced for row in rows],
             [None if row.run_timeout is None else float(row.run_timeout) for row in rows],
+            [None if row.queue_timeout is None else float(row.queue_timeout) for row in rows],
             [row.replay_of for row in rows],
             [row.replay_from for row in rows],
             pipeline,

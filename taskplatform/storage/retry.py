@@ -12,11 +12,12 @@ from taskplatform.storage.join_sql import DERIVE
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """Where a run goes on; `run_timeout` in seconds, from now."""
+    """Where a run goes on; its time-outs in seconds, from now."""
 
     step: str
     queue: str
     run_timeout: float | None = None
+    queue_timeout: float | None = None
 
 
 # Given the pipeline and the versions of the outputs stored so far.
@@ -52,7 +53,8 @@ VALUES (%(run_id)s, %(pipeline)s, %(step)s, %(queue)s, %(priority)s, true)
 _REOPEN = """
 UPDATE taskplatform.runs
 SET status = 'queued', finished_at = NULL, error = NULL, output_step = NULL,
-    deadline = clock_timestamp() + make_interval(secs => %(run_timeout)s), version = version + 1
+    deadline = clock_timestamp() + make_interval(secs => %(run_timeout)s),
+    start_by = clock_timestamp() + make_interval(secs => %(queue_timeout)s), version = version + 1
 WHERE id = %(run_id)s
 """
 
@@ -66,6 +68,11 @@ WHERE run_id = %s AND holder IS NULL AND due_at IS NOT NULL AND reason IN ('retr
 _FORGIVE = """
 UPDATE taskplatform.step_attempts SET alone = false
 WHERE run_id = %s AND outcome = 'crashed' AND alone
+"""
+
+# It was taken and parked before it started; what time it had to start in has passed.
+_START_ANY_TIME = """
+UPDATE taskplatform.runs SET start_by = NULL WHERE id = %s AND start_by IS NOT NULL
 """
 
 _UNDONE = """
@@ -99,6 +106,7 @@ def retry(connection: Session, run_id: UUID, plan: Plan, *, again: bool = False)
             with connection.pipeline():
                 connection.execute(_DUE_NOW, (run_id,))
                 connection.execute(_FORGIVE, (run_id,))
+                connection.execute(_START_ANY_TIME, (run_id,))
                 connection.execute(DERIVE, {"runs": [run_id]})
             return Retried(waiting[0], taken_up=True)
         if status != "failed":
@@ -121,6 +129,7 @@ def retry(connection: Session, run_id: UUID, plan: Plan, *, again: bool = False)
             "queue": then.queue,
             "priority": priority,
             "run_timeout": then.run_timeout,
+            "queue_timeout": then.queue_timeout,
         }
         with connection.pipeline():
             connection.execute(_NEW_WORK, values)

@@ -29,7 +29,7 @@ def row(one: Settlement, **values: Any) -> Row:
 
 def result(one: Settlement, made: Result) -> Row:
     """A step's output."""
-    return row(
+    made_row = row(
         one,
         step=made.step,
         version=made.version,
@@ -38,6 +38,12 @@ def result(one: Settlement, made: Result) -> Row:
         started_ago=made.started_ago,
         finished_ago=made.finished_ago,
     )
+    return _logged(made_row, made.log)
+
+
+def _logged(made: Row, log: str | None) -> Row:
+    # Most steps log nothing, and a key that is not there is a NULL.
+    return made if log is None else {**made, "log": log}
 
 
 def item(one: Settlement, made: Result) -> Row:
@@ -47,7 +53,7 @@ def item(one: Settlement, made: Result) -> Row:
 
 def attempt(one: Settlement, made: Attempt) -> Row:
     """An attempt without an output."""
-    return row(
+    made_row = row(
         one,
         step=made.step,
         outcome=made.outcome,
@@ -57,6 +63,7 @@ def attempt(one: Settlement, made: Attempt) -> Row:
         started_ago=made.started_ago,
         finished_ago=made.finished_ago,
     )
+    return _logged(made_row, made.log)
 
 
 def waiting(one: Settlement, then: PutBack) -> Row:
@@ -162,6 +169,7 @@ def child(one: Settlement, new: NewChild) -> Row:
         owner=new.owner,
         priority=new.priority,
         run_timeout=new.run_timeout,
+        queue_timeout=new.queue_timeout,
     )
 
 

@@ -25,15 +25,15 @@ def _store(source: str) -> str:
     """Store the outputs that `source` has; an output of the same version stays as it is."""
     return f"""
     INSERT INTO taskplatform.step_results AS old
-        (run_id, step_name, output, version, attempt, started_at, finished_at, worker, epoch)
+        (run_id, step_name, output, version, attempt, started_at, finished_at, worker, epoch, log)
     SELECT run_id, step, coalesce(output, 'null'), version, attempt,
            clock_timestamp() - make_interval(secs => started_ago),
-           clock_timestamp() - make_interval(secs => finished_ago), %(worker)s, epoch
+           clock_timestamp() - make_interval(secs => finished_ago), %(worker)s, epoch, log
     FROM {source}
     ON CONFLICT (run_id, step_name) DO UPDATE
     SET output = excluded.output, version = excluded.version, attempt = excluded.attempt,
         started_at = excluded.started_at, finished_at = excluded.finished_at,
-        worker = excluded.worker, epoch = excluded.epoch, reused_from = NULL
+        worker = excluded.worker, epoch = excluded.epoch, log = excluded.log, reused_from = NULL
     WHERE old.version <> excluded.version
 """
 
@@ -42,7 +42,7 @@ RESULTS = _store(f"""(
     SELECT w.run_id, d.*
     FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, step text,
          output json, version integer, attempt integer, started_ago double precision,
-         finished_ago double precision)
+         finished_ago double precision, log text)
     {HELD}
 ) AS made""")
 
@@ -56,7 +56,7 @@ WITH kept AS (
         progress_done = NULL, progress_total = NULL, heartbeat_at = NULL
     FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, next text, step text,
          output json, version integer, attempt integer, started_ago double precision,
-         finished_ago double precision)
+         finished_ago double precision, log text)
     WHERE w.id = d.work_id AND w.epoch = d.epoch AND {IS_HELD}
     RETURNING w.id, w.run_id, d.*
 ), stored AS (
@@ -70,7 +70,8 @@ WITH ended AS (
     DELETE FROM taskplatform.work w
     USING json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, step text,
           output json, version integer, attempt integer, started_ago double precision,
-          finished_ago double precision, output_step text, run_started_ago double precision)
+          finished_ago double precision, log text, output_step text,
+          run_started_ago double precision)
     WHERE w.id = d.work_id AND w.epoch = d.epoch AND {IS_HELD}
     RETURNING w.id, w.run_id, d.*
 ), stored AS (
@@ -87,16 +88,17 @@ SELECT id FROM ended
 
 ATTEMPTS = f"""
 INSERT INTO taskplatform.step_attempts
-    (run_id, step_name, number, outcome, error, started_at, finished_at, worker, epoch, alone)
+    (run_id, step_name, number, outcome, error, started_at, finished_at, worker, epoch, alone, log)
 SELECT w.run_id, d.step,
        coalesce(d.number, 1 + (SELECT coalesce(max(a.number), 0) FROM taskplatform.step_attempts a
                                WHERE a.run_id = w.run_id AND a.step_name = d.step)),
        d.outcome, d.error,
        coalesce(clock_timestamp() - make_interval(secs => d.started_ago), w.started_at),
-       clock_timestamp() - make_interval(secs => d.finished_ago), %(worker)s, d.epoch, d.alone
+       clock_timestamp() - make_interval(secs => d.finished_ago), %(worker)s, d.epoch, d.alone,
+       d.log
 FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, step text,
      outcome text, error json, number integer, alone boolean, started_ago double precision,
-     finished_ago double precision)
+     finished_ago double precision, log text)
 {HELD}
 ON CONFLICT (run_id, step_name, number) DO NOTHING
 """

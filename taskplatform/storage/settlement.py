@@ -21,6 +21,7 @@ class Result:
     finished_ago: float
     position: int | None = None
     failed: bool = False
+    log: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Attempt:
     finished_ago: float = 0.0
     number: int | None = None
     alone: bool = True
+    log: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,7 @@ class NewChild:
     owner: str | None
     priority: int | None
     run_timeout: float | None
+    queue_timeout: float | None = None
 
 
 Then = Keep | PutBack | End | Join

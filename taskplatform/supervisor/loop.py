@@ -21,6 +21,7 @@ from taskplatform.supervisor.children import Children
 from taskplatform.supervisor.leases import Leases
 from taskplatform.supervisor.rescue import Loss, Rescuer, lost_holders
 from taskplatform.supervisor.session import Database
+from taskplatform.supervisor.unstarted import Unstarted
 from taskplatform.supervisor.watch import Watch
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ DISPATCH_EVERY = 0.25
 RESCUE_EVERY = 1.0
 REPORT_EVERY = 3.0
 PRUNE_EVERY = 60.0
+UNSTARTED_EVERY = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class Supervisor:
         self._children = Children(table, self._poll)
         self._leases = Leases(about.parent, table, self._database)
         self._watch = Watch(about.parent, table, self._database, self._rescuer)
+        self._unstarted = Unstarted(about.id, about.parent, about.name, settings.queue)
         self._retention_days = settings.retention_days
         self._next: dict[str, float] = {}
         self._refused = 0
@@ -96,6 +99,7 @@ class Supervisor:
         self._every("rescue", RESCUE_EVERY, self._rescue_others)
         self._every("report", REPORT_EVERY, self._report)
         self._every("prune", PRUNE_EVERY, self._prune)
+        self._every("unstarted", UNSTARTED_EVERY, self._end_unstarted)
 
     def _every(self, duty: str, seconds: float, see_to: Callable[[], float | None]) -> None:
         now = monotonic()
@@ -162,6 +166,11 @@ class Supervisor:
         pruned = self._database.ask(lambda connection: prune(connection, self._retention_days), 0)
         # A whole batch: there is more, and it need not wait.
         return 1.0 if pruned == BATCH else None
+
+    def _end_unstarted(self) -> None:
+        if self._unstarted.any_declared():
+            none: dict[str, int] = {}
+            self._ring(self._database.ask(self._unstarted.end, none))
 
     def _ring(self, queues: dict[str, int], most: int = 32) -> None:
         if queues:

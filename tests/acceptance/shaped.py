@@ -3,6 +3,8 @@
 import os
 import time
 
+from pydantic import Field
+
 from taskplatform import Permanent, Pipeline, Retry
 from tests.acceptance.ledger import Order, write
 
@@ -11,7 +13,7 @@ class Batch(Order):
     """How many items."""
 
     count: int = 0
-    items: list[int] = []
+    items: list[int] = Field(default_factory=list)
 
 
 mapped = Pipeline("mapped", input=Batch)

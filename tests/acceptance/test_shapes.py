@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -37,6 +38,10 @@ def ask(database_url: str) -> Iterator[Callable[..., int]]:
         yield number
 
 
+def _visited(ledger: Ledger, many: int) -> bool:
+    return len(ledger.lines()) > many
+
+
 def test_a_map_over_10000_items_survives_two_kills_of_its_worker(
     shapes: dict[str, str], ledger: Ledger, log: Path, ask: Callable[..., int]
 ) -> None:
@@ -45,7 +50,8 @@ def test_a_map_over_10000_items_survives_two_kills_of_its_worker(
     kills = []
     for share in (0.25, 0.5):
         with worker(shapes, log, "-c", str(CHILDREN), name=f"w{share}") as one:
-            wait_for(lambda share=share: len(ledger.lines()) > ITEMS * share, 120, "items visited")
+            enough = partial(_visited, ledger, int(ITEMS * share))
+            wait_for(enough, 120, "items visited")
             kills.append(time.monotonic_ns())
             one.kill_all()
     with worker(shapes, log, "-c", str(CHILDREN)):

@@ -10,7 +10,7 @@ from time import monotonic_ns
 import pytest
 
 from taskplatform.executor import slots
-from taskplatform.executor.slots import IDLE, SHIFT, Note, SlotTable
+from taskplatform.executor.slots import IDLE, SHIFT, Note, Report, SlotTable
 
 
 @pytest.fixture
@@ -249,3 +249,30 @@ def test_a_killed_child_leaves_its_note_behind(table: SlotTable) -> None:
     assert (slot.pid, slot.state, note.work_id, note.epoch) == (pid, SHIFT, 11, 12)
     slot.state = IDLE
     assert slot.state == IDLE
+
+
+def test_a_report_is_kept_beside_the_note(table: SlotTable) -> None:
+    """It names the body that it is of, and a child that ended leaves it behind."""
+    slot = table.allocate()
+    assert slot.report() is None
+    started = slot.begin(1, 2, 0)
+    report = Report(1, 2, started, started + 5, 10, 2.5, 1e300)
+
+    slot.write_report(report)
+
+    assert slot.report() == report
+    assert slot.note() == Note(1, 2, started, 0)
+    slot.end()
+    assert slot.report() == report
+
+
+def test_a_report_that_was_cut_off_is_none_until_the_next(table: SlotTable) -> None:
+    """The alarm may raise in the middle of writing it; the note is not touched by that."""
+    slot = table.allocate()
+    started = slot.begin(1, 2, 0)
+    slot._set(slots._REPORT_SEQUENCE, 1)
+
+    assert slot.report() is None
+    assert slot.note() is not None
+    slot.write_report(Report(1, 2, started, 1, 0, 1.0, 2.0))
+    assert slot.report() is not None

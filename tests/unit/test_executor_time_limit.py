@@ -113,3 +113,29 @@ def test_a_thread_of_a_pool_has_no_soft_limit(interrupted: threading.Event) -> N
 
     assert limits[0].available is False
     assert signal.getsignal(signal.SIGALRM) is before
+
+
+def test_a_report_puts_the_alarm_off(interrupted: threading.Event) -> None:
+    """It is set to the end of the silence, and again while the body reports."""
+    limit = TimeLimit(interrupted.is_set)
+    silences = iter([0.01, 0.01, 0.01])
+    asked = []
+
+    def silence() -> float:
+        asked.append(1)
+        if (left := next(silences, None)) is None:
+            raise TimeLimitExceeded("silent")
+        return left
+
+    def body() -> None:
+        try:
+            limit.arm(60, silence)
+            while True:
+                signal.pause()
+        finally:
+            limit.disarm()
+
+    with pytest.raises(TimeLimitExceeded, match="silent"):
+        body()
+
+    assert len(asked) == 4

@@ -176,7 +176,8 @@ def test_the_only_branch_waits_as_its_run_does(orders: Orders, worker: Any) -> N
     worker.put_back(run.id, "retry", 60.0)
     view = run.view()
     assert view.steps[0].reason == "retry"
-    assert view.due_at and view.steps[0].due_at
+    assert view.due_at is not None
+    assert view.steps[0].due_at is not None
     assert abs((view.steps[0].due_at - view.due_at).total_seconds()) < 1
 
 
