@@ -23,6 +23,7 @@ from taskplatform.executor import standing, verdict
 from taskplatform.executor.attempt import Revoked, attempt, context
 from taskplatform.executor.branch import Branch, open_branch
 from taskplatform.executor.child import Child
+from taskplatform.executor.ending import fails
 from taskplatform.executor.rests import move, rests, spawn
 from taskplatform.storage.claim import Claimed
 from taskplatform.storage.settlement import Keep, Settlement
@@ -88,7 +89,7 @@ class Batch:
                 others.append(standing.standing(one, declaration, self._child.default_queue))
         if others:
             accepted = self._child.settle(others)
-            self._ring_for([one for one in others if one.work_id in accepted])
+            self._follow_up([one for one in others if one.work_id in accepted])
         return branches
 
     def _walk(self, wave: list[Branch]) -> None:
@@ -179,9 +180,11 @@ class Batch:
                 case Keep(step) if isinstance(outcome, Succeeded):
                     branch.advance(outcome.output, step)
                     self._going_on.append(branch)
-        self._ring_for([one for _, one, _ in pending if one.work_id in accepted])
+        self._follow_up([one for _, one, _ in pending if one.work_id in accepted])
 
-    def _ring_for(self, committed: Sequence[Settlement]) -> None:
+    def _follow_up(self, committed: Sequence[Settlement]) -> None:
+        if failed := [one.run_id for one in committed if fails(one)]:
+            self._child.end_children(failed)
         if rung := standing.made_ready(committed):
             self._ring(rung)
 

@@ -24,6 +24,7 @@ from taskplatform.storage import leases
 from taskplatform.storage.claim import Claimed, claim, claim_run
 from taskplatform.storage.connection import Session, connect
 from taskplatform.storage.dispatch import outlook
+from taskplatform.storage.orphans import cancel_children
 from taskplatform.storage.settle import committed, settle
 from taskplatform.storage.settlement import Settlement
 
@@ -180,6 +181,11 @@ class Child:
                     return accepted
             time.sleep(pause)
         raise AssertionError("pauses never end")
+
+    def end_children(self, runs: Sequence[UUID]) -> None:
+        """Cancel what runs that fail have started, if the database can be reached."""
+        with suppress(Unavailable), self.lock:
+            self._asking(lambda: cancel_children(self.connection, runs))
 
     def _give_up(self) -> bool:
         grace = self.table.grace_ends_ns
