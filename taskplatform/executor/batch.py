@@ -15,7 +15,7 @@ import psycopg
 
 from taskplatform.core import registry
 from taskplatform.core.failure import Failure
-from taskplatform.core.outcome import Failed, Outcome, Succeeded
+from taskplatform.core.outcome import Failed, Interrupted, Outcome, Succeeded
 from taskplatform.core.shapes import Kind
 from taskplatform.core.step import Unreadable
 from taskplatform.errors import PipelineNotFound, Unavailable
@@ -121,8 +121,24 @@ class Batch:
             logger.warning("step %s not started: %s", branch.step.task_name, error)
             return False
         with self._guard:
-            self._add(branch, outcome)
+            if branch.step.transactional and isinstance(outcome, Succeeded):
+                self._settle_with_body(branch, outcome)
+            else:
+                self._add(branch, outcome)
         return True
+
+    def _settle_with_body(self, branch: Branch, outcome: Succeeded) -> None:
+        # Alone: no other run may share, or wait for, a transaction with a user's statements in it.
+        settlement = self._judge(branch, outcome)
+        try:
+            stored = self._child.settle_with_body(settlement)
+        except psycopg.Error as error:
+            self._add(branch, Failed(Failure.of(error)))
+        else:
+            if stored is None:
+                self._add(branch, Interrupted())
+            elif stored:
+                self._go_on([(branch, settlement, outcome)], {settlement.work_id})
 
     def _outcome(self, branch: Branch) -> Outcome | Settlement:
         child, claimed = self._child, branch.claimed
@@ -173,6 +189,9 @@ class Batch:
         except psycopg.Error as error:
             self._settle_apart(pending, error)
             return
+        self._go_on(pending, accepted)
+
+    def _go_on(self, pending: list[Pending], accepted: set[int]) -> None:
         for branch, settlement, outcome in pending:
             if settlement.work_id not in accepted:
                 continue
