@@ -86,7 +86,13 @@ class Simulation:
         limit = None if self.failing else self.declaration.run_timeout
         deadline = None if limit is None else self.began + limit
         limits = Limits(self.world.clock, self.world.put_off_limit, deadline)
-        return attempts(limits, step, record, execute)
+        try:
+            output = yield from attempts(limits, step, record, execute)
+        except Stopped as end:
+            record.status = end.status
+            raise
+        record.status = "succeeded"
+        return output
 
     def body(
         self, step: Step, record: TestStep, item: bytes | None = None, index: int | None = None
@@ -116,7 +122,6 @@ class Simulation:
         """Keep a step's output."""
         self.outputs[step.name] = output
         self.versions[step.name] = step.version
-        self.records[step.name].status = "succeeded"
 
     def child(
         self, declaration: Declaration[Any], input: bytes, failures: Failures
