@@ -12,7 +12,7 @@ from taskplatform.testing.record import TestRun
 from taskplatform.testing.simulation import Simulation
 
 
-def report(run: Simulation) -> TestRun:
+def report(run: Simulation) -> TestRun[Any]:
     """What the run came to."""
     names = output_steps(run.declaration)
     outputs = {

@@ -58,7 +58,7 @@ class Simulation:
     outputs: dict[str, bytes] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
     records: dict[str, TestStep] = field(default_factory=dict)
-    children: dict[str, TestRun] = field(default_factory=dict)
+    children: dict[str, TestRun[Any]] = field(default_factory=dict)
     used_events: set[int] = field(default_factory=set)
     end: Stopped | None = None
     failing: Failing | None = None

@@ -23,6 +23,9 @@ Make = Callable[[], Pipeline[Any]]
 MOST_WAITS = 20
 # What the executor itself may take, in seconds.
 SPENT = 20.0
+# What fails is the last of its kind: of those beside it that are open, a child may hold some that
+# are still executed, and which ones is a matter of time.
+LAST = 2
 
 _ATTEMPTS = """
 SELECT step_name, number, outcome FROM taskplatform.step_attempts WHERE run_id = %(run)s
@@ -180,11 +183,11 @@ def group_failed() -> Pipeline[Order]:
 
     @pipeline.step(group="both")
     def left(input: Order) -> int:
-        raise Permanent("left")
+        return 1
 
     @pipeline.step(group="both")
     def right(input: Order) -> str:
-        return "right"
+        raise Permanent("right")
 
     @pipeline.step
     def after(left: int, right: str) -> str:
@@ -232,7 +235,7 @@ def map_failed() -> Pipeline[Order]:
 
     @pipeline.map(over="parts")
     def part(item: str, index: int) -> str:
-        if index == 0:
+        if index == LAST:
             raise ValueError(item)
         return item
 
@@ -451,7 +454,7 @@ def undone_by_an_item() -> Pipeline[Order]:
 
     @pipeline.map(over="listed")
     def again(item: int) -> int:
-        if item == 0:
+        if item == LAST:
             raise ValueError
         return item
 
