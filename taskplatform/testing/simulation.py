@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from taskplatform.testing.loop import Loop
 from taskplatform.testing.markers import Cancelled, TimedOut
 from taskplatform.testing.record import TestRun, TestStep
 from taskplatform.testing.side_by_side import Branch, Clock, side_by_side
+from taskplatform.testing.transactions import connection_for, in_transaction
 
 Shape = Callable[["Simulation", Step], Branch]
 
@@ -112,11 +114,12 @@ class Simulation:
     ) -> Execution:
         """One execution of a step's function. Raises Unreadable."""
         injected = self._injected(record.name, number)
-        ctx = self._context(record, number, injected)
+        ctx = self._context(step, record, number, injected)
         arguments = step.bind(self.input, self.outputs, ctx, item, index)
         if isinstance(injected, TimedOut):
             yield self.world.clock.now + step.timeout
-        return attempt(step, arguments, injected, self.world.loop)
+        execute = partial(attempt, step, arguments, injected, self.world.loop)
+        return in_transaction(ctx.connection, execute) if step.transactional else execute()
 
     def store(self, step: Step, output: bytes) -> None:
         """Keep a step's output."""
@@ -147,11 +150,15 @@ class Simulation:
         mapped, bracket, _ = name.partition("[")
         return self.plan.of(name, number, mapped if bracket else None)
 
-    def _context(self, record: TestStep, number: int, injected: Injected | None) -> Context:
+    def _context(
+        self, step: Step, record: TestStep, number: int, injected: Injected | None
+    ) -> Context:
+        connection = partial(connection_for, step, self.world.given.connection)
         return Context(
             run_id=self.id,
             step=record.name,
             attempt=number,
             progress=lambda done, total: record.progress.append((done, total)),
             cancelled=lambda: isinstance(injected, Cancelled),
+            connection=connection if step.transactional else None,
         )

@@ -489,6 +489,30 @@ def no_list() -> Pipeline[Order]:
     return pipeline
 
 
+def transactional() -> Pipeline[Order]:
+    pipeline = Pipeline("transactional", input=Order, retry=Retry(delays=["1m"]))
+
+    @pipeline.step(transactional=True)
+    def write(input: Order, ctx: Context) -> list[bool]:
+        name = f"written_{ctx.run_id.hex}"
+        seen = [_exists(ctx, name)]
+        ctx.connection.execute(f"CREATE TABLE {name} ()")
+        if ctx.attempt == 1:
+            raise ValueError("after it was written")
+        return [*seen, _exists(ctx, name)]
+
+    @pipeline.step(transactional=True)
+    def read(write: list[bool], ctx: Context) -> list[bool]:
+        return [*write, _exists(ctx, f"written_{ctx.run_id.hex}")]
+
+    return pipeline
+
+
+def _exists(ctx: Context, table: str) -> bool:
+    found = ctx.connection.execute("SELECT to_regclass(%s) IS NOT NULL", (table,)).fetchone()
+    return bool(found[0])
+
+
 def two_waits() -> Pipeline[Order]:
     pipeline = Pipeline("two-waits", input=Order)
 
@@ -538,6 +562,7 @@ CASES = {
     "unreadable item": Case(item_unreadable),
     "map over no list": Case(no_list),
     "two waits": Case(two_waits, APPROVED),
+    "transactional": Case(transactional),
 }
 
 
@@ -579,7 +604,7 @@ def test_a_run_in_process_comes_to_the_same_as_on_postgres(case: Case, worker: T
             worker.drain()
 
         run.refresh()
-        simulated = testing.run(pipeline, order, events=case.events)
+        simulated = testing.run(pipeline, order, events=case.events, connection=connection)
 
         assert in_process(simulated) == on_postgres(run, connection)
         assert simulated.elapsed == pytest.approx(elapsed, abs=SPENT)
