@@ -12,6 +12,11 @@ import pytest
 from psycopg.adapt import Dumper, Loader
 from psycopg.rows import dict_row
 from sqlalchemy import create_engine
+from sqlalchemy.ext.asyncio import (
+    async_scoped_session,
+    async_sessionmaker,
+    create_async_engine,
+)
 from sqlalchemy.orm import Session as AlchemySession
 from sqlalchemy.orm import scoped_session, sessionmaker
 
@@ -243,6 +248,29 @@ def test_a_session_rings_when_it_has_committed(
     engine.dispose()
     assert ringer.RINGER.flush()
     assert rung == {"taskplatform": 2}
+
+
+def test_an_async_session_rings_when_it_has_committed(
+    database_url: str, orders: Orders, rung: Counter[str]
+) -> None:
+    """Of a scoped session, too; a rollback rings nobody."""
+
+    async def ask() -> None:
+        engine = create_async_engine(database_url.replace("postgresql://", "postgresql+psycopg://"))
+        session = async_scoped_session(async_sessionmaker(engine), asyncio.current_task)
+        await orders.aenqueue({"number": "1"}, connection=session)
+        await session.rollback()
+        assert ringer.RINGER.flush()
+        assert not rung
+        await orders.aenqueue({"number": "2"}, connection=session())
+        await session.commit()
+        await session.remove()
+        await engine.dispose()
+
+    asyncio.run(ask())
+    assert ringer.RINGER.flush()
+    assert rung == {"taskplatform": 1}
+    assert [run.key for run in list_runs()] == ["2"]
 
 
 def test_a_server_that_was_started_again_is_still_the_platforms(
