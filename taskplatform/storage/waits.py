@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from taskplatform.storage.connection import Session, one_trip
+from taskplatform.storage.connection import Session
 from taskplatform.storage.settle_sql import HELD
 from taskplatform.storage.settlement import NewWait
 
@@ -76,8 +76,6 @@ WHERE w.id = ANY (ARRAY(
   AND w.rest = 'event' AND coalesce(w.holder, 0) = 0
 """
 
-_LOCK_RUN = "SELECT id FROM taskplatform.runs WHERE id = %s FOR SHARE"
-
 _ARRIVED = """
 SELECT events.id, events.data, waits.expires_at <= clock_timestamp(),
        extract(epoch FROM waits.expires_at - clock_timestamp())::double precision,
@@ -101,16 +99,7 @@ class Arrived:
 def arrived(connection: Session, run_id: UUID, step: str) -> Arrived | None:
     """Look at a wait; None: it was never registered."""
     row = connection.execute(_ARRIVED, (run_id, step)).fetchone()
-    if row is None:
-        return None
-    found = Arrived(*row)
-    if found.event is not None or not found.expired:
-        return found
-    # Somebody may have matched it in time and not have committed: whoever comes now is too late.
-    with one_trip(connection):
-        connection.execute(_LOCK_RUN, (run_id,))
-        answer = connection.execute(_ARRIVED, (run_id, step))
-    return Arrived(*answer.fetchall()[0])
+    return None if row is None else Arrived(*row)
 
 
 def lock_name(event: str, value: str) -> str:

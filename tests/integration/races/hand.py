@@ -1,19 +1,23 @@
 """A pool child by hand: claims, executes and commits when it is told, or too late, or never."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import cycle
+from uuid import UUID
 
+from taskplatform.client.pipeline import Pipeline
 from taskplatform.core import registry
 from taskplatform.core.ids import uuid7
 from taskplatform.executor.batch import Batch
 from taskplatform.executor.child import Child
 from taskplatform.executor.ending import fails
 from taskplatform.executor.slots import SlotTable
+from taskplatform.storage import events
 from taskplatform.storage.claim import Claimed, claim
+from taskplatform.storage.connection import Session
 from taskplatform.storage.orphans import cancel_children
 from taskplatform.storage.settle import committed, settle
 from taskplatform.storage.settlement import Keep, Settlement
-from tests.integration.races.shaped import fates
+from tests.integration.races.shaped import Asked, fates
 from tests.integration.races.stage import Stage
 
 QUEUE = "q"
@@ -80,10 +84,12 @@ class Hand(Child):
         Batch(self, lambda _: None).execute(claimed)
         self._owned = {one.work_id: one for one in claimed}
 
-    def commit(self, *, twice: bool = False) -> set[int]:
+    def commit(
+        self, *, twice: bool = False, by: Callable[[list[Settlement]], set[int]] | None = None
+    ) -> set[int]:
         """Commit what was offered; `twice`: the first answer is lost. What was accepted."""
         offered, self.offered = self.offered, []
-        accepted = commit(self._stage, offered, twice=twice)
+        accepted = by(offered) if by else commit(self._stage, offered, twice=twice)
         for one in offered:
             if isinstance(one.then, Keep) and one.work_id in accepted:
                 self.claimed.append(_kept(self._owned[one.work_id], one))
@@ -114,3 +120,33 @@ def _kept(claimed: Claimed, one: Settlement) -> Claimed:
     claimed.step = one.then.step
     claimed.failures, claimed.put_off, claimed.rest = 0, 0.0, None
     return claimed
+
+
+def start(stage: Stage, pipeline: Pipeline[Asked], **input: object) -> UUID:
+    pipeline.finalize()
+    (run,) = stage.runs(
+        pipeline=pipeline.name,
+        first_step=pipeline.steps[0].name,
+        queue=pipeline.steps[0].queue or QUEUE,
+        input=Asked.model_validate(input).model_dump_json().encode(),
+    )
+    return run
+
+
+def shift(hand: Hand, *how: str, limit: int = 10) -> None:
+    """Claim, execute and commit once."""
+    hand.take(limit, True)
+    hand.execute(how or ["ok"])
+    hand.commit()
+
+
+def drain(hand: Hand) -> None:
+    while hand.take(50, True):
+        while hand.claimed:
+            hand.execute(["ok"])
+            hand.commit()
+
+
+def send(session: Session, name: str) -> None:
+    """An event without a word in it."""
+    events.send(session, id=uuid7(), name=name, data=b"{}", values=[])

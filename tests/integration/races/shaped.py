@@ -106,7 +106,7 @@ def _nested(flat: Pipeline[Asked]) -> Pipeline[Asked]:
 
     nested.wait("approval", event="approved", match="id", timeout="3h", model=Approval, group="all")
     nested.sleep("nap", "1h", group="all")
-    nested.child("kid", flat, input=_same, group="all")
+    nested.child("kid", flat, input=same, group="all")
 
     @nested.step
     def close(ctx: Context, each: list[str]) -> str:
@@ -130,17 +130,51 @@ def _resting() -> Pipeline[Asked]:
 
 def _parent(flat: Pipeline[Asked]) -> Pipeline[Asked]:
     middle = Pipeline("middle", input=Asked, retry=RETRY)
-    middle.child("inner", flat, input=_same, retry=RETRY)
+    middle.child("inner", flat, input=same, retry=RETRY)
     parent = Pipeline("parent", input=Asked, retry=RETRY)
 
     @parent.step(compensate=undo)
     def prepare(ctx: Context) -> str:
         return fates.body(ctx)
 
-    parent.child("outer", middle, input=_same, group="kids")
-    parent.child("other", flat, input=_same, group="kids", retry=RETRY)
+    parent.child("outer", middle, input=same, group="kids")
+    parent.child("other", flat, input=same, group="kids", retry=RETRY)
     return parent
 
 
-def _same(input: Asked) -> Asked:
+def same(input: Asked) -> Asked:
+    """The input of a child is that of its parent."""
     return input
+
+
+def forked() -> Pipeline[Asked]:
+    """Two branches, and a step behind them on a queue of its own."""
+    p = Pipeline("p", input=Asked)
+
+    @p.step(group="both")
+    def left(ctx: Context) -> str:
+        return fates.body(ctx)
+
+    @p.step(group="both")
+    def right(ctx: Context) -> str:
+        return fates.body(ctx)
+
+    @p.step(queue="other")
+    def end(ctx: Context) -> str:
+        return fates.body(ctx)
+
+    return p
+
+
+def family(**options: object) -> Pipeline[Asked]:
+    """A parent that waits for a child of one step."""
+    kid = Pipeline("kid", input=Asked)
+
+    @kid.step
+    def work(ctx: Context) -> str:
+        return fates.body(ctx)
+
+    kid.finalize()
+    p = Pipeline("p", input=Asked)
+    p.child("kid", kid, input=same, **options)  # type: ignore[arg-type]
+    return p

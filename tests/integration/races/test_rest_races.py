@@ -1,83 +1,20 @@
 """What a run rests on: not lost, not started twice, and charged to whom it belongs."""
 
-from collections.abc import Iterator
-from uuid import UUID
-
 import pytest
 
 from taskplatform.client.pipeline import Pipeline
-from taskplatform.core import registry
 from taskplatform.core.context import Context
-from taskplatform.core.ids import uuid7
-from taskplatform.executor.slots import SlotTable
-from taskplatform.storage import clock, events
+from taskplatform.storage import clock
 from taskplatform.storage.cancel import cancel
 from taskplatform.storage.dispatch import release_due
 from taskplatform.storage.orphans import cancel_children
 from taskplatform.storage.retry import Next, retry
 from taskplatform.supervisor.rescue import Loss, Rescuer
-from tests.integration.races.hand import QUEUE, Hand
-from tests.integration.races.shaped import Asked, fates
+from tests.integration.races.hand import QUEUE, Hand, drain, send, shift, start
+from tests.integration.races.shaped import Asked, family, fates, forked, same
 from tests.integration.races.stage import Stage
 
 RESCUER = Rescuer("rescuer", QUEUE, 60.0)
-
-
-@pytest.fixture
-def hands(stage: Stage) -> Iterator[list[Hand]]:
-    """Three children in the test's own hands, and a registry of its own."""
-    registry.clear()
-    table = SlotTable.create()
-    yield [Hand(stage, table) for _ in range(3)]
-    registry.clear()
-
-
-def start(stage: Stage, pipeline: Pipeline[Asked], **input: object) -> UUID:
-    pipeline.finalize()
-    (run,) = stage.runs(
-        pipeline=pipeline.name,
-        first_step=pipeline.steps[0].name,
-        queue=pipeline.steps[0].queue or QUEUE,
-        input=Asked.model_validate(input).model_dump_json().encode(),
-    )
-    return run
-
-
-def shift(hand: Hand, *how: str, limit: int = 10) -> None:
-    """Claim, execute and commit once."""
-    hand.take(limit, True)
-    hand.execute(how or ["ok"])
-    hand.commit()
-
-
-def drain(hand: Hand) -> None:
-    while hand.take(50, True):
-        while hand.claimed:
-            hand.execute(["ok"])
-            hand.commit()
-
-
-def same(input: Asked) -> Asked:
-    return input
-
-
-def forked() -> Pipeline[Asked]:
-    """Two branches, and a step behind them on a queue of its own."""
-    p = Pipeline("p", input=Asked)
-
-    @p.step(group="both")
-    def left(ctx: Context) -> str:
-        return fates.body(ctx)
-
-    @p.step(group="both")
-    def right(ctx: Context) -> str:
-        return fates.body(ctx)
-
-    @p.step(queue="other")
-    def end(ctx: Context) -> str:
-        return fates.body(ctx)
-
-    return p
 
 
 def test_the_step_behind_a_join_executes_on_its_own_queue(stage: Stage, hands: list[Hand]) -> None:
@@ -127,20 +64,6 @@ def test_nobody_is_charged_for_the_loss_of_a_join(stage: Stage, hands: list[Hand
     RESCUER.rescue(stage.connection, Loss(hands[0].holder, "crashed", None, certain=False))
     assert stage.attempts(run) == []
     assert stage.status(run) == "queued"
-
-
-def family(**options: object) -> Pipeline[Asked]:
-    """A parent that waits for a child of one step."""
-    kid = Pipeline("kid", input=Asked)
-
-    @kid.step
-    def work(ctx: Context) -> str:
-        return fates.body(ctx)
-
-    kid.finalize()
-    p = Pipeline("p", input=Asked)
-    p.child("kid", kid, input=same, **options)  # type: ignore[arg-type]
-    return p
 
 
 def test_a_child_that_is_retried_and_ends_while_its_parent_looks_is_not_missed(
@@ -223,7 +146,7 @@ def test_an_event_that_was_matched_and_not_used_is_there_when_the_run_is_retried
     shift(hands[0])
     hands[0].take(1, False)
     shift(hands[1])
-    send(stage, "approved")
+    send(stage.connection, "approved")
     hands[0].execute(["permanent"])
     hands[0].commit()
     drain(hands[0])
@@ -231,10 +154,6 @@ def test_an_event_that_was_matched_and_not_used_is_there_when_the_run_is_retried
     retry(stage.connection, run, lambda *_: Next("broken", QUEUE))
     drain(hands[0])
     assert stage.status(run) == "succeeded"
-
-
-def send(stage: Stage, name: str) -> None:
-    events.send(stage.connection, id=uuid7(), name=name, data=b"{}", values=[])
 
 
 def test_a_matched_event_ends_the_wait_whose_time_was_over_meanwhile(
@@ -247,7 +166,7 @@ def test_a_matched_event_ends_the_wait_whose_time_was_over_meanwhile(
     run = start(stage, p)
     shift(hands[0])
     clock.advance(stage.connection, 3599.9)
-    send(stage, "tick")
+    send(stage.connection, "tick")
     clock.advance(stage.connection, 3600)
     release_due(stage.connection)
     drain(hands[0])
