@@ -214,7 +214,8 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def the_tables_hold_what_they_promise(self) -> None:
-        assert not wrong(self.stage)
+        found = wrong(self.stage)
+        assert not found, found
 
     @invariant()
     def states_follow_each_other_as_they_may(self) -> None:
@@ -222,7 +223,7 @@ class Life(RuleBasedStateMachine):
         for run, status in now.items():
             before = self.states.get(run)
             if before not in (None, status):
-                assert Status(status) in TRANSITIONS[Status(before)]
+                assert Status(status) in TRANSITIONS[Status(before)], (before, status)
         self.states = now
 
     def teardown(self) -> None:
