@@ -1,5 +1,6 @@
 """What contradicts the promises in the tables of runs with several branches, as queries."""
 
+from taskplatform.storage.settlement import Settlement
 from tests.integration.races.stage import Stage
 
 _FACTS = {
@@ -85,12 +86,12 @@ _FACTS = {
     "an attempt at a step after its end": """
         SELECT a.run_id, a.step_name, a.outcome FROM taskplatform.step_attempts a
         JOIN taskplatform.step_results s USING (run_id, step_name)
-        WHERE a.started_at > s.finished_at""",
+        WHERE a.started_at > s.finished_at AND a.epoch <> s.epoch""",
     "an attempt at an item after its end": """
         SELECT a.run_id, a.step_name, a.outcome FROM taskplatform.step_attempts a
         JOIN taskplatform.items i ON i.run_id = a.run_id
              AND i.step_name || '[' || i.position || ']' = a.step_name
-        WHERE a.started_at > i.finished_at""",
+        WHERE a.started_at > i.finished_at AND a.epoch <> i.epoch""",
 }
 
 _ALL = " UNION ALL ".join(
@@ -102,3 +103,17 @@ _ALL = " UNION ALL ".join(
 def wrong(stage: Stage) -> list[tuple[str, str]]:
     """What contradicts the promises, with what was found."""
     return stage.rows(_ALL)
+
+
+def done_before(stage: Stage, one: Settlement) -> bool:
+    """Whether the output that is offered is stored already."""
+    made = one.result
+    if made is None:
+        return False
+    found = stage.value(
+        "SELECT true FROM taskplatform.step_results WHERE run_id = %s AND step_name = %s"
+        " UNION ALL SELECT true FROM taskplatform.items WHERE run_id = %s"
+        " AND step_name = %s AND position = %s AND finished_at IS NOT NULL",
+        *(one.run_id, made.step, one.run_id, made.step, made.position),
+    )
+    return bool(found)

@@ -25,13 +25,14 @@ from taskplatform.storage.retry import Next, retry
 from taskplatform.storage.settlement import Settlement
 from taskplatform.supervisor.rescue import Loss, Rescuer
 from tests.integration.races.hand import QUEUE, Hand, commit
-from tests.integration.races.shape_facts import wrong
+from tests.integration.races.shape_facts import done_before, wrong
 from tests.integration.races.shaped import HOUR, Asked
 from tests.integration.races.stage import Stage
 
 TABLES = "runs, work, step_results, step_attempts, items, waits, events, keys, holders"
 RESCUER = Rescuer("rescuer", QUEUE, 60.0)
 NAMES = ["flat", "strict", "nested", "resting", "parent"]
+BETWEEN = ["nothing", "shift", "retry"]
 HANDS = st.integers(0, 2)
 PLACES = st.integers(0, 7)
 FATES = st.lists(
@@ -90,6 +91,7 @@ class Life(RuleBasedStateMachine):
         one = self.hands[hand]
         held = self.held(one.offered)
         assert one.commit(twice=twice) == held
+        self.states_follow_each_other_as_they_may()
 
     @rule(hand=HANDS, limit=st.integers(1, 6), how=FATES)
     def shift(self, hand: int, limit: int, how: list[str]) -> None:
@@ -99,6 +101,22 @@ class Life(RuleBasedStateMachine):
             self.claim(hand, limit, True)
         self.execute(hand, how, False, False)
         self.commit(hand, False)
+
+    @rule(limit=st.integers(1, 3), how=FATES, other=FATES, between=st.sampled_from(BETWEEN))
+    def meet(self, limit: int, how: list[str], other: list[str], between: str) -> None:
+        """Two have looked at what there was when one of them commits."""
+        self.claim(0, limit, True)
+        self.claim(1, 6, True)
+        self.execute(1, other, False, False)
+        self.execute(0, how, False, False)
+        self.commit(0, False)
+        if between == "shift":
+            self.shift(2, 6, ["ok"])
+        elif between == "retry":
+            self.retry(0)
+            self.states_follow_each_other_as_they_may()
+            self.shift(2, 6, ["ok"])
+        self.commit(1, False)
 
     @rule(hand=HANDS)
     def kill(self, hand: int) -> None:
@@ -112,8 +130,8 @@ class Life(RuleBasedStateMachine):
     @rule()
     def rescue(self) -> None:
         for holder in self.dead:
-            loss = Loss(holder, "crashed", None, certain=False)
-            RESCUER.rescue(self.stage.connection, loss)
+            RESCUER.rescue(self.stage.connection, Loss(holder, "crashed", None, certain=False))
+            self.states_follow_each_other_as_they_may()
         self.dead.clear()
 
     @rule(place=PLACES)
@@ -148,6 +166,7 @@ class Life(RuleBasedStateMachine):
     @rule()
     def dispatch(self) -> None:
         release_due(self.stage.connection)
+        self.states_follow_each_other_as_they_may()
 
     @rule(place=PLACES)
     def cancel(self, place: int) -> None:
@@ -207,15 +226,7 @@ class Life(RuleBasedStateMachine):
     def nothing_is_done_twice(self, hand: Hand) -> None:
         held = self.held(hand.offered)
         for one in hand.offered:
-            if one.result is not None and one.work_id in held:
-                made = one.result
-                found = self.stage.value(
-                    "SELECT 1 FROM taskplatform.step_results WHERE run_id = %s AND step_name = %s"
-                    " UNION ALL SELECT 1 FROM taskplatform.items WHERE run_id = %s"
-                    " AND step_name = %s AND position = %s AND finished_at IS NOT NULL",
-                    *(one.run_id, made.step, one.run_id, made.step, made.position),
-                )
-                assert not found, made
+            assert one.work_id not in held or not done_before(self.stage, one), one.result
 
     @invariant()
     def the_tables_hold_what_they_promise(self) -> None:
@@ -262,14 +273,12 @@ class Life(RuleBasedStateMachine):
             while self.hands[0].take(50, True):
                 while self.hands[0].claimed:
                     self.hands[0].execute(["ok"])
-                    self.hands[0].commit()
-                    self.states_follow_each_other_as_they_may()
+                    self.commit(0, False)
                 self.the_tables_hold_what_they_promise()
             if not self.stage.value("SELECT 1 FROM taskplatform.work WHERE due_at < 'infinity'"):
                 break
-            clock.advance(self.stage.connection, HOUR)
-            release_due(self.stage.connection)
-            self.states_follow_each_other_as_they_may()
+            self.let_time_pass(1)
+            self.dispatch()
 
     def was_undone(self, run: UUID, status: str) -> None:
         """In reverse order, all or nothing."""

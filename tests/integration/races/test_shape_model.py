@@ -15,7 +15,7 @@ from tests.integration.races.shape_life import Life
 from tests.integration.races.shaped import declare
 from tests.integration.races.stage import Stage
 
-FEW = 25
+FEW = 100
 EXAMPLES = int(os.environ.get("TASKPLATFORM_RACES_EXAMPLES", FEW))
 
 
