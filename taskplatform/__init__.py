@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
     from taskplatform.celery.install import install
     from taskplatform.client.events import send_event
-    from taskplatform.client.pipeline import Pipeline, enqueue_many
+    from taskplatform.client.pipeline import Pipeline, aenqueue_many, enqueue_many
     from taskplatform.client.reading import get_run, list_runs
     from taskplatform.client.run import Run
     from taskplatform.client.stream import Change
@@ -34,6 +34,7 @@ __all__ = [
     "Run",
     "Change",
     "enqueue_many",
+    "aenqueue_many",
     "get_run",
     "list_runs",
     "ItemError",
@@ -51,6 +52,7 @@ __all__ = [
 _ROOMS = {
     "Pipeline": "client.pipeline",
     "enqueue_many": "client.pipeline",
+    "aenqueue_many": "client.pipeline",
     "get_run": "client.reading",
     "list_runs": "client.reading",
     "Run": "client.run",

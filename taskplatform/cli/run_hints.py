@@ -23,14 +23,16 @@ def _commands(view: RunView) -> Iterator[tuple[str, str]]:
     compensated = any(COMPENSATION in one.name and one.status == "succeeded" for one in view.steps)
     opened = next((one for one in steps if one.status not in _DONE), None)
     step = opened.name if opened else ""
-    match view.status:
-        case "failed" if not compensated:
-            yield f"runs retry {view.id}", f"go on from {step or 'the failed step'}, same run"
-        case "waiting" if view.reason in ("retry", "parked"):
-            yield f"runs retry {view.id}", f"try {step or 'it'} again now"
-        case "waiting" if view.reason == "event" and view.waiting_for:
-            event = view.waiting_for.removeprefix("event ").split()[0]
-            yield f"events send {event} --data '{{...}}'", "what it waits for"
+    waiting = {one.reason: one for one in view.steps if one.status == "waiting"}
+    if view.status == "failed" and not compensated:
+        yield f"runs retry {view.id}", f"go on from {step or 'the failed step'}, same run"
+    for reason in ("retry", "parked"):
+        if reason in waiting:
+            yield f"runs retry {view.id}", f"try {waiting[reason].name} again now"
+            break
+    if (rest := waiting.get("event")) is not None and rest.waiting_for:
+        event = rest.waiting_for.removeprefix("event ").split()[0]
+        yield f"events send {event} --data '{{...}}'", f"what {rest.name} waits for"
     if view.status in ("failed", "succeeded", "cancelled"):
         yield f"runs replay {view.id}", "a new run with the same input"
         done = [one.name for one in steps if one.status in _DONE]

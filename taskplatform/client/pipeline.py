@@ -1,5 +1,6 @@
 """A pipeline, as the application declares and enqueues it."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -135,13 +136,35 @@ def enqueue_many(
     Unavailable.
     """
     options = _Options(key, owner, _priority(priority), *due(delay, at), force)
+    return store(pipeline, _rows(pipeline, inputs, options), connection)
+
+
+async def aenqueue_many(
+    pipeline: Pipeline[In, Out],
+    inputs: Iterable[Input],
+    *,
+    key: str | Callable[[Any], str | None] | Unset | None = UNSET,
+    owner: str | None = None,
+    priority: int | None = None,
+    delay: Duration | None = None,
+    at: datetime | None = None,
+    force: bool | None = None,
+    connection: object = None,
+) -> list[Run[Out]]:
+    """Like `enqueue_many`, without blocking the event loop; `connection` is an async one."""
+    options = _Options(key, owner, _priority(priority), *due(delay, at), force)
+    rows = await asyncio.to_thread(_rows, pipeline, inputs, options)
+    return await astore(pipeline, rows, connection)
+
+
+def _rows(pipeline: Pipeline[Any], inputs: Iterable[Input], options: _Options) -> list[NewRun]:
     rows = []
     for place, one in enumerate(inputs):
         try:
             rows.append(pipeline._row(one, options))
         except InvalidInput as error:
             raise InvalidInput(f"input {place}: {error}") from error
-    return store(pipeline, rows, connection)
+    return rows
 
 
 def _priority(value: int | None) -> int | None:

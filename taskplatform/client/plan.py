@@ -15,9 +15,11 @@ from taskplatform.core.pipeline import Declaration
 from taskplatform.errors import PipelineNotFound
 from taskplatform.storage import in_flight
 from taskplatform.storage.connection import Session
-from taskplatform.storage.in_flight import PAGE, InFlight, Wanted
+from taskplatform.storage.in_flight import PAGE, InFlight, ItemsRow, Wanted
 
 _MOST_OUTLINES = 10_000
+# The values of so many runs are read by one statement, which has its time limit.
+_AT_ONCE = 50
 _RESTS = {"sleep": "its sleep is over", "event": "the event comes", "child": "its child ends"}
 
 NO_CODE = "no code here: it would wait for a worker that knows it"
@@ -83,10 +85,12 @@ def _planned(runs: Sequence[InFlight], outlines: dict[object, Outline]) -> Itera
             if shape not in outlines:
                 outlines[shape] = outline(declaration, run.versions, run.failing)
             known[run.id] = _Found(run, outlines[shape])
-    call(lambda connection, _: _look(connection, known))
+    found = list(known.values())
+    for start in range(0, len(found), _AT_ONCE):
+        some = {one.run.id: one for one in found[start : start + _AT_ONCE]}
+        call(lambda connection, _, some=some: _look(connection, some))  # type: ignore[misc]
     for run in runs:
-        found = known.get(run.id)
-        yield _unknown(run) if found is None else _plan(found)
+        yield _plan(known[run.id]) if run.id in known else _unknown(run)
 
 
 def _declaration(pipeline: str) -> Declaration[Any] | None:
@@ -108,11 +112,9 @@ def _look(connection: Session, known: dict[UUID, _Found]) -> None:
     if steps:
         for run, step, stored in in_flight.outputs(connection, list(known), sorted(steps)):
             _read(known[run], step, stored)
-    mapping = [id for id, one in known.items() if one.run.items and one.outline.item_readers]
-    maps = {name for id in mapping for name in known[id].outline.item_readers}
-    if maps:
-        for run, step, version, item, output in in_flight.items(connection, mapping, sorted(maps)):
-            _read_item(known[run], step, version, item, output)
+    for one in known.values():
+        for items in _kept(one):
+            _read_items(connection, one, items)
 
 
 def _read(found: _Found, what: str, stored: bytes) -> None:
@@ -125,16 +127,16 @@ def _read(found: _Found, what: str, stored: bytes) -> None:
             found.refuse(reader.step, what, why)
 
 
-def _read_item(found: _Found, step: str, version: int, item: bytes, output: bytes | None) -> None:
-    declared = found.outline.item_readers.get(step)
-    if declared is None or declared.version != version:
+def _read_items(connection: Session, found: _Found, items: ItemsRow) -> None:
+    codec = item_codec(found.outline.item_readers[items.step])
+    if codec is None or items.done == items.of:
         return
-    codec = item_codec(declared)
-    if output is None and codec is not None and (why := refusal(codec, item)) is not None:
-        found.refuse(step, f"{step}[...]", f"an item: {why}")
+    for item in in_flight.open_items(connection, found.run.id, items.step, items.version):
+        if (why := refusal(codec, item)) is not None:
+            found.refuse(items.step, f"{items.step}[...]", f"an item: {why}")
 
 
-def _kept(found: _Found) -> list[in_flight.ItemsRow]:
+def _kept(found: _Found) -> list[ItemsRow]:
     maps = found.outline.item_readers
     return [
         items

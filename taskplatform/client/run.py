@@ -9,7 +9,7 @@ from uuid import UUID
 
 from taskplatform.client import again, ringer, shape
 from taskplatform.client.outputs import last_steps, typed_output
-from taskplatform.client.session import call
+from taskplatform.client.session import Answer, call
 from taskplatform.client.stream import Change, astream, stream
 from taskplatform.client.unset import UNSET, Unset
 from taskplatform.client.view import RunErrorView, RunView
@@ -18,6 +18,7 @@ from taskplatform.core.pipeline import Out
 from taskplatform.core.run import FINAL
 from taskplatform.errors import Conflict, NotCommitted, RunFailed, RunNotFound
 from taskplatform.storage import cancel, history, retry
+from taskplatform.storage.connection import Session
 from taskplatform.storage.history_rows import Look
 
 
@@ -135,7 +136,7 @@ class Run(Generic[Out]):
 
         When this returns, no further step starts and no result is taken any more.
         """
-        cancelled = call(
+        cancelled = self._ask(
             lambda connection, repeated: cancel.cancel(connection, self.id, again=repeated)
         )
         self.refresh()
@@ -148,7 +149,7 @@ class Run(Generic[Out]):
 
         Raises KeyTaken, and Conflict if the run is in another state.
         """
-        retried = call(
+        retried = self._ask(
             lambda connection, repeated: retry.retry(
                 connection, self.id, again.plan, again=repeated
             )
@@ -164,7 +165,10 @@ class Run(Generic[Out]):
         From the start, or from a step; it owns no key. Raises InvalidInput, PipelineNotFound,
         and Conflict if an output of a step before `from_step` is missing.
         """
-        new, queue = again.replay(self.id, from_step, input)
+        try:
+            new, queue = again.replay(self.id, from_step, input)
+        except RunNotFound:
+            raise self._missing() from None
         ringer.RINGER.ring(queue)
         return Run(new.id, self.pipeline, status=new.status)
 
@@ -185,6 +189,12 @@ class Run(Generic[Out]):
         until = f" until {look.due_at:%Y-%m-%d %H:%M:%S %Z}" if look.due_at else ""
         what = f" ({look.reason})" if look.reason else ""
         return f"{look.status}{what}{until}"
+
+    def _ask(self, statement: Callable[[Session, bool], Answer]) -> Answer:
+        try:
+            return call(statement)
+        except RunNotFound:
+            raise self._missing() from None
 
     def _missing(self) -> RunNotFound | NotCommitted:
         if self._uncommitted is None:

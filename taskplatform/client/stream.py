@@ -25,7 +25,7 @@ class Change:
     """Something that happened in a run; `status` and `reason` are the run's at that look.
 
     A `status` has changed, a `step` has its output, an `attempt` ended without one (`outcome`
-    says how), or a body told its `progress`: `done` of `total`.
+    says how), or a body or a map made `progress`: `done` of `total`.
     """
 
     kind: Literal["status", "step", "attempt", "progress"]

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
@@ -21,7 +22,16 @@ def _never() -> bool:
 class Context:
     """The attempt that is being executed; `Context()` will do in a unit test."""
 
-    __slots__ = ("_cancelled", "_heartbeat", "_progress", "attempt", "logger", "run_id", "step")
+    __slots__ = (
+        "_cancelled",
+        "_connection",
+        "_heartbeat",
+        "_progress",
+        "attempt",
+        "logger",
+        "run_id",
+        "step",
+    )
 
     def __init__(
         self,
@@ -33,6 +43,7 @@ class Context:
         progress: Callable[[float, float], object] = _tell_nobody,
         heartbeat: Callable[[], object] = _tell_nobody,
         cancelled: Callable[[], bool] = _never,
+        connection: Callable[[], Any] | None = None,
     ) -> None:
         """Keep what the executor lends: where to log, where to report, whether to go on."""
         self.run_id = run_id
@@ -42,6 +53,7 @@ class Context:
         self._progress = progress
         self._heartbeat = heartbeat
         self._cancelled = cancelled
+        self._connection = connection
 
     @property
     def idempotency_key(self) -> str:
@@ -52,6 +64,19 @@ class Context:
     def cancelled(self) -> bool:
         """Whether the run was cancelled: end soon, the output will not be used."""
         return self._cancelled()
+
+    @property
+    def connection(self) -> Any:
+        """The psycopg connection of a transactional step, inside its transaction.
+
+        What the body writes there is committed with its result, or not at all. Raises
+        RuntimeError in other steps.
+        """
+        if self._connection is None:
+            raise RuntimeError(
+                f"step '{self.step}' has no transaction: declare it with transactional=True"
+            )
+        return self._connection()
 
     def progress(self, done: float, total: float) -> None:
         """Report that so much of so much is done."""

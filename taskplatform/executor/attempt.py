@@ -1,10 +1,13 @@
 """One attempt: bind the arguments, pass the middlewares, call the function, judge what came."""
 
+import logging
 from collections.abc import Coroutine
 from functools import partial
 from time import monotonic, monotonic_ns
 from types import CoroutineType
 from typing import Any
+
+import psycopg
 
 from taskplatform.core.context import Context
 from taskplatform.core.failure import Failure
@@ -15,9 +18,10 @@ from taskplatform.core.outcome import (
     PutOff,
     Succeeded,
     TimedOut,
+    Withheld,
 )
 from taskplatform.errors import Interrupted as HandedBack
-from taskplatform.errors import Permanent, RetryAfter, TimeLimitExceeded
+from taskplatform.errors import Permanent, RetryAfter, TimeLimitExceeded, Unavailable
 from taskplatform.executor.async_body import AsyncBody, Unwanted
 from taskplatform.executor.branch import Branch
 from taskplatform.executor.child import Child
@@ -26,8 +30,12 @@ from taskplatform.executor.resumed import Resumed
 from taskplatform.executor.step_log import StepLog, current_log, step_logger
 from taskplatform.middleware import AROUND_STEP, StepAttempt, compose
 
+logger = logging.getLogger(__name__)
+
 # A body that ignores the soft limit is killed this long after it.
 HARD_GRACE = 3.0
+# A second connection is one that the server may not have left.
+NO_CONNECTION_PAUSE = 2.0
 
 
 class Revoked(Exception):
@@ -69,6 +77,7 @@ def context(child: Child, branch: Branch) -> Context:
         progress=reporter.progress,
         heartbeat=reporter.heartbeat,
         cancelled=lambda: child.slot.cancelled,
+        connection=child.own_transaction.connection if branch.step.transactional else None,
     )
 
 
@@ -76,6 +85,8 @@ def _execute(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome
     step, limit = branch.step, child.time_limit
     left = branch.seconds_left
     seconds = step.timeout if left is None else max(0.001, min(step.timeout, left))
+    if step.transactional and (why := _not_begun(child, seconds)):
+        return why
     hard = monotonic_ns() + int((seconds + HARD_GRACE) * 1e9)
     reporter = child.reporter
     work_id, epoch = branch.claimed.work_id, branch.claimed.epoch
@@ -84,6 +95,7 @@ def _execute(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome
     # or its request is seen here.
     if child.slot.revoke:
         child.slot.end()
+        child.own_transaction.discard()
         raise Revoked
     token = child.instrument.started(step, branch.claimed.run_id, branch.number, branch.label)
     log = StepLog()
@@ -114,12 +126,23 @@ def _execute(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome
     limit.disarm()
     current_log.reset(around)
     branch.progress, branch.log = reporter.end(), log.close()
+    if step.transactional:
+        child.own_transaction.ended(outcome)
     child.slot.end()
     child.instrument.ended(token, step, outcome, raised)
     if branch.first_body_at is None:
         branch.first_body_at = branch.step_started_at
     child.costs.observe(step.task_name, monotonic() - branch.step_started_at)
     return outcome
+
+
+def _not_begun(child: Child, seconds: float) -> Withheld | None:
+    try:
+        child.own_transaction.begin(seconds)
+    except (psycopg.Error, Unavailable) as error:
+        logger.warning("a transactional step has no connection: %s", error)
+        return Withheld("retry", NO_CONNECTION_PAUSE, "a connection to the database")
+    return None
 
 
 def _on_the_loop(

@@ -15,7 +15,7 @@ import psycopg
 
 from taskplatform.core import registry
 from taskplatform.core.failure import Failure
-from taskplatform.core.outcome import Failed, Outcome, Succeeded
+from taskplatform.core.outcome import Failed, Interrupted, Outcome, Succeeded
 from taskplatform.core.shapes import Kind
 from taskplatform.core.step import Unreadable
 from taskplatform.errors import PipelineNotFound, Unavailable
@@ -23,6 +23,7 @@ from taskplatform.executor import standing, verdict
 from taskplatform.executor.attempt import Revoked, attempt, context
 from taskplatform.executor.branch import Branch, open_branch
 from taskplatform.executor.child import Child
+from taskplatform.executor.ending import fails
 from taskplatform.executor.rests import move, rests, spawn
 from taskplatform.storage.claim import Claimed
 from taskplatform.storage.settlement import Keep, Settlement
@@ -88,7 +89,7 @@ class Batch:
                 others.append(standing.standing(one, declaration, self._child.default_queue))
         if others:
             accepted = self._child.settle(others)
-            self._ring_for([one for one in others if one.work_id in accepted])
+            self._follow_up([one for one in others if one.work_id in accepted])
         return branches
 
     def _walk(self, wave: list[Branch]) -> None:
@@ -120,8 +121,24 @@ class Batch:
             logger.warning("step %s not started: %s", branch.step.task_name, error)
             return False
         with self._guard:
-            self._add(branch, outcome)
+            if branch.step.transactional and isinstance(outcome, Succeeded):
+                self._settle_with_body(branch, outcome)
+            else:
+                self._add(branch, outcome)
         return True
+
+    def _settle_with_body(self, branch: Branch, outcome: Succeeded) -> None:
+        # Alone: no other run may share, or wait for, a transaction with a user's statements in it.
+        settlement = self._judge(branch, outcome)
+        try:
+            stored = self._child.settle_with_body(settlement)
+        except psycopg.Error as error:
+            self._add(branch, Failed(Failure.of(error)))
+        else:
+            if stored is None:
+                self._add(branch, Interrupted())
+            elif stored:
+                self._go_on([(branch, settlement, outcome)], {settlement.work_id})
 
     def _outcome(self, branch: Branch) -> Outcome | Settlement:
         child, claimed = self._child, branch.claimed
@@ -172,6 +189,9 @@ class Batch:
         except psycopg.Error as error:
             self._settle_apart(pending, error)
             return
+        self._go_on(pending, accepted)
+
+    def _go_on(self, pending: list[Pending], accepted: set[int]) -> None:
         for branch, settlement, outcome in pending:
             if settlement.work_id not in accepted:
                 continue
@@ -179,9 +199,11 @@ class Batch:
                 case Keep(step) if isinstance(outcome, Succeeded):
                     branch.advance(outcome.output, step)
                     self._going_on.append(branch)
-        self._ring_for([one for _, one, _ in pending if one.work_id in accepted])
+        self._follow_up([one for _, one, _ in pending if one.work_id in accepted])
 
-    def _ring_for(self, committed: Sequence[Settlement]) -> None:
+    def _follow_up(self, committed: Sequence[Settlement]) -> None:
+        if failed := [one.run_id for one in committed if fails(one)]:
+            self._child.end_children(failed)
         if rung := standing.made_ready(committed):
             self._ring(rung)
 

@@ -17,13 +17,16 @@ from taskplatform.core.shapes import Kind
 from taskplatform.errors import Unavailable
 from taskplatform.executor.costs import BUDGET, Costs
 from taskplatform.executor.instruments import Instrument, Silent
+from taskplatform.executor.own_transaction import OwnTransaction
 from taskplatform.executor.reports import Reporter
 from taskplatform.executor.slots import Slot, SlotTable
 from taskplatform.executor.time_limit import TimeLimit
 from taskplatform.storage import leases
+from taskplatform.storage.body_connection import CommitInDoubt, was_committed
 from taskplatform.storage.claim import Claimed, claim, claim_run
 from taskplatform.storage.connection import Session, connect
 from taskplatform.storage.dispatch import outlook
+from taskplatform.storage.orphans import cancel_children
 from taskplatform.storage.settle import committed, settle
 from taskplatform.storage.settlement import Settlement
 
@@ -65,6 +68,7 @@ class Child:
         self.costs = Costs()
         self.time_limit = TimeLimit(lambda: self.slot.interrupt)
         self.reporter = Reporter(self.slot)
+        self.own_transaction = OwnTransaction(url, f"taskplatform {worker_name} body")
         self.lock = threading.RLock()
         self.leaving = False
         self._parent = parent
@@ -181,6 +185,38 @@ class Child:
             time.sleep(pause)
         raise AssertionError("pauses never end")
 
+    def end_children(self, runs: Sequence[UUID]) -> None:
+        """Cancel what runs that fail have started, if the database can be reached."""
+        with suppress(Unavailable), self.lock:
+            self._asking(lambda: cancel_children(self.connection, runs))
+
+    def settle_with_body(self, settlement: Settlement) -> bool | None:
+        """Commit a transactional body's own SQL with its result; False if that was refused.
+
+        None: the connection broke and nothing was committed. Raises psycopg.Error for what the
+        database refuses to store; then nothing was committed either.
+        """
+        try:
+            stored = self.own_transaction.settle(settlement, worker=self.worker_name)
+        except CommitInDoubt:
+            return True if self._was_committed(settlement) else None
+        if not stored:
+            self._count_refused([settlement], set())
+        return stored
+
+    def _was_committed(self, settlement: Settlement) -> bool:
+        for pause in _pauses():
+            try:
+                with self.lock:
+                    return was_committed(self.connection, settlement)
+            except _AWAY as error:
+                logger.warning("is it committed? asking again in %.2g s: %s", pause, _line(error))
+                self._drop_if_broken(error)
+                if self._give_up():
+                    return False
+            time.sleep(pause)
+        raise AssertionError("pauses never end")
+
     def _give_up(self) -> bool:
         grace = self.table.grace_ends_ns
         return self.table.cold or (grace != 0 and time.monotonic_ns() > grace)
@@ -245,7 +281,8 @@ class Child:
         return self._connection is None
 
     def close(self) -> None:
-        """Give up the slot and the connection."""
+        """Give up the slot and the connections."""
+        self.own_transaction.discard()
         if self._connection is not None:
             self._connection.close()
             self._connection = None

@@ -135,6 +135,19 @@ def fail(
     )
 
 
+def fails(one: Settlement) -> bool:
+    """Whether the run has failed for good with this, or is about to."""
+    match one.then:
+        case Join(run_error=error):
+            return error is not None
+        case PutBack(failing=failing):
+            return failing
+        case End(status=status):
+            return status == "failed"
+        case _:
+            return False
+
+
 def parking(branch: Branch, default_queue: str, why: str) -> PutBack:
     """Leave the branch to a person."""
     return PutBack(

@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 from sqlalchemy import Connection, event
-from sqlalchemy.orm import Session, scoped_session
+from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 
 from taskplatform.errors import UnusableConnection
 from taskplatform.storage.callers import AfterCommit, AsyncCaller, Caller
@@ -77,6 +77,7 @@ def _after_commit(session: Session) -> AfterCommit:
         if _WAITING not in session.info:
             session.info[_WAITING] = []
             event.listen(session, "after_commit", _told)
+            event.listen(session, "after_soft_rollback", _forgotten)
         session.info[_WAITING].append(tell)
 
     return register
@@ -90,3 +91,8 @@ def _told(session: Session) -> None:
         waiting.clear()
         for tell in told:
             tell()
+
+
+def _forgotten(session: Session, transaction: SessionTransaction) -> None:
+    if not transaction.nested:
+        session.info[_WAITING].clear()

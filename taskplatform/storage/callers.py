@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 
 from taskplatform.errors import UnusableConnection
 
@@ -43,30 +43,34 @@ def caller(given: object) -> Caller:
     Raises UnusableConnection: of no known kind, in autocommit mode, closed, or in a failed
     transaction.
     """
-    found = importlib.import_module(_ALCHEMY).caller(given) if _is_alchemy(given) else given
-    if isinstance(found, psycopg.Connection):
-        found = Caller(found)
-    if isinstance(found, Caller) and isinstance(found.connection, psycopg.Connection):
-        _check(found.connection)
-        return found
-    if isinstance(found, psycopg.AsyncConnection):
+    found: Any = importlib.import_module(_ALCHEMY).caller(given) if _is_alchemy(given) else None
+    connection = given if found is None else found.connection
+    if isinstance(connection, psycopg.AsyncConnection):
         raise UnusableConnection("the connection is an async one: await aenqueue(...)")
-    raise _unknown(getattr(found, "connection", given))
+    if not isinstance(connection, psycopg.Connection):
+        raise _unknown(connection)
+    if not connection.closed and _may_lag(connection):
+        with connection.pipeline():
+            pass
+    _check(connection)
+    return found or Caller(connection)
 
 
 async def async_caller(given: object) -> AsyncCaller:
     """Like `caller`, for async connections and sessions."""
-    found = given
+    found: Any = None
     if _is_alchemy(given):
         found = await importlib.import_module(_ALCHEMY).async_caller(given)
-    if isinstance(found, psycopg.AsyncConnection):
-        found = AsyncCaller(found)
-    if isinstance(found, AsyncCaller) and isinstance(found.connection, psycopg.AsyncConnection):
-        _check(found.connection)
-        return found
-    if isinstance(found, psycopg.Connection):
+    connection = given if found is None else found.connection
+    if isinstance(connection, psycopg.Connection):
         raise UnusableConnection("the connection is not an async one: call enqueue(...)")
-    raise _unknown(getattr(found, "connection", given))
+    if not isinstance(connection, psycopg.AsyncConnection):
+        raise _unknown(connection)
+    if not connection.closed and _may_lag(connection):
+        async with connection.pipeline():
+            pass
+    _check(connection)
+    return found or AsyncCaller(connection)
 
 
 def is_open(connection: Connection) -> bool:
@@ -76,6 +80,12 @@ def is_open(connection: Connection) -> bool:
 
 def _is_alchemy(given: object) -> bool:
     return any(base.__module__.partition(".")[0] == "sqlalchemy" for base in type(given).__mro__)
+
+
+def _may_lag(connection: Connection) -> bool:
+    # In a pipeline of the caller's, what was sent is not known to have happened; one within it
+    # waits for that.
+    return connection.pgconn.pipeline_status != PipelineStatus.OFF
 
 
 def _check(connection: Connection) -> None:

@@ -11,7 +11,10 @@ from taskplatform.storage.connection import Session
 
 @dataclass(frozen=True, slots=True)
 class ChangeRow:
-    """One line: where the run stands, a finished step, another attempt, or progress."""
+    """One line: where the run stands, a finished step, another attempt, or progress.
+
+    The progress of a map is in items that have ended.
+    """
 
     kind: str
     status: str | None
@@ -42,6 +45,14 @@ UNION ALL
 SELECT 'progress', NULL, NULL, step || CASE WHEN item IS NULL THEN '' ELSE '[' || item || ']' END,
        NULL, NULL, progress_done, progress_total, coalesce(heartbeat_at, clock_timestamp())
 FROM taskplatform.work WHERE run_id = %(run_id)s AND progress_done IS NOT NULL
+UNION ALL
+SELECT 'progress', NULL, NULL, w.step, NULL, NULL, items.many - w.pending, items.many,
+       clock_timestamp()
+FROM taskplatform.work w CROSS JOIN LATERAL (
+    SELECT count(*) AS many FROM taskplatform.items i
+    WHERE i.run_id = w.run_id AND i.step_name = w.step
+) AS items
+WHERE w.run_id = %(run_id)s AND w.rest = 'branches' AND w.next_item IS NOT NULL
 """
 
 

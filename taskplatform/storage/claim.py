@@ -107,6 +107,7 @@ WHERE id IN (
 
 
 # A statement of its own: the snapshot of the claiming one may be older than the rows it locked.
+# Not EXISTS for the open branches, which may be planned as a hash of all the work there is.
 def _reading(also: str = "") -> str:
     return f"""
 SELECT w.id, w.epoch, w.run_id, w.pipeline, w.step, w.queue, w.failures, w.put_off,
@@ -126,9 +127,10 @@ SELECT w.id, w.epoch, w.run_id, w.pipeline, w.step, w.queue, w.failures, w.put_o
            WHERE i.run_id = w.run_id AND i.step_name = w.step AND i.position = w.item
        ) END,
        w.rest,
-       CASE WHEN w.rest = 'branches' THEN EXISTS (
-           SELECT FROM taskplatform.work b WHERE b.run_id = w.run_id AND b.parent = w.id
-       ) ELSE false END,
+       CASE WHEN w.rest = 'branches' THEN coalesce((
+           SELECT true FROM taskplatform.work b
+           WHERE b.run_id = w.run_id AND b.parent = w.id LIMIT 1
+       ), false) ELSE false END,
        coalesce(w.failing, false), CASE WHEN w.failing THEN r.error END, r.parent_run{also}
 FROM taskplatform.work w
 JOIN taskplatform.runs r ON r.id = w.run_id

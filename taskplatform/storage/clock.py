@@ -21,7 +21,10 @@ _MOVES = (
     SET due_at = due_at - {_BACK}, heartbeat_at = heartbeat_at - {_BACK}
     WHERE due_at IS NOT NULL OR heartbeat_at IS NOT NULL
     """,
-    f"UPDATE taskplatform.waits SET expires_at = expires_at - {_BACK}",
+    f"""
+    UPDATE taskplatform.waits
+    SET expires_at = expires_at - {_BACK}, created_at = created_at - {_BACK}
+    """,
     f"UPDATE taskplatform.events SET created_at = created_at - {_BACK}",
     f"UPDATE taskplatform.canvases SET created_at = created_at - {_BACK}",
     f"""

@@ -33,7 +33,7 @@ PINS = {
     "enable_mergejoin": "off",
     "jit": "off",
 }
-_SOCKET: dict[str, Any] = {
+SOCKET: dict[str, Any] = {
     "connect_timeout": 5,
     "keepalives": 1,
     "keepalives_idle": 10,
@@ -61,7 +61,7 @@ def connect(url: str, *, pinned: bool = True, name: str = "taskplatform") -> Ses
     """
     try:
         connection = psycopg.connect(
-            libpq_url(url), autocommit=True, application_name=name, **_SOCKET
+            libpq_url(url), autocommit=True, application_name=name, **SOCKET
         )
         try:
             _configure(connection, pinned=pinned)
@@ -69,11 +69,11 @@ def connect(url: str, *, pinned: bool = True, name: str = "taskplatform") -> Ses
             connection.close()
             raise
     except psycopg.OperationalError as error:
-        raise Unavailable(f"database unavailable: {_first_line(error)}") from error
+        raise Unavailable(f"database unavailable: {first_line(error)}") from error
     return connection
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
@@ -126,7 +126,7 @@ def pool(url: str) -> ConnectionPool[Session]:
         return found
     made: ConnectionPool[Session] = ConnectionPool(
         libpq_url(url),
-        kwargs={"autocommit": True, "application_name": "taskplatform client", **_SOCKET},
+        kwargs={"autocommit": True, "application_name": "taskplatform client", **SOCKET},
         min_size=0,
         max_size=10,
         timeout=5,

@@ -7,17 +7,22 @@ WITH held AS MATERIALIZED (
     SELECT w.id, w.run_id, w.pipeline, w.priority, w.tried, d.members
     FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, members json)
     {HELD}
-), opened AS (
-    INSERT INTO taskplatform.work (run_id, branch, pipeline, step, queue, priority, parent, tried)
-    SELECT held.run_id, one.step, held.pipeline, one.step, one.queue, held.priority, held.id,
-           held.tried
-    FROM held CROSS JOIN LATERAL json_to_recordset(held.members) AS one(step text, queue text)
-    ON CONFLICT (run_id, branch) DO NOTHING
-    RETURNING parent
 )
-UPDATE taskplatform.work w
-SET pending = (SELECT count(*) FROM opened WHERE opened.parent = held.id), next_item = NULL
-FROM held WHERE w.id = held.id
+INSERT INTO taskplatform.work (run_id, branch, pipeline, step, queue, priority, parent, tried)
+SELECT held.run_id, one.step, held.pipeline, one.step, one.queue, held.priority, held.id,
+       held.tried
+FROM held CROSS JOIN LATERAL json_to_recordset(held.members) AS one(step text, queue text)
+ON CONFLICT (run_id, branch) DO NOTHING
+"""
+
+COUNT_BRANCHES = f"""
+UPDATE taskplatform.work j
+SET pending = (SELECT count(*) FROM taskplatform.work b
+               WHERE b.run_id = j.run_id AND b.parent = j.id),
+    next_item = NULL
+FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint)
+{HELD}
+WHERE j.id = w.id
 """
 
 # What an earlier version of the step made of the items is not what this one would.
@@ -46,29 +51,43 @@ WHERE NOT EXISTS (SELECT FROM taskplatform.items i
 
 FORK_MAP = f"""
 WITH held AS MATERIALIZED (
-    SELECT w.id, w.run_id, w.pipeline, w.priority, w.tried, d.step, d.queue, d.width
+    SELECT w.id, w.run_id, d.step, d.width
     FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, step text,
          queue text, width integer)
     {HELD}
+), places AS MATERIALIZED (
+    SELECT held.id, first.positions, rest.many
+    FROM held
+    CROSS JOIN LATERAL (
+        SELECT array_agg(position ORDER BY position) AS positions FROM (
+            SELECT position FROM taskplatform.items
+            WHERE run_id = held.run_id AND step_name = held.step AND finished_at IS NULL
+            ORDER BY position LIMIT held.width
+        ) AS free
+    ) AS first
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS many FROM taskplatform.items
+        WHERE run_id = held.run_id AND step_name = held.step AND finished_at IS NULL
+    ) AS rest
 ), opened AS (
     INSERT INTO taskplatform.work
         (run_id, branch, pipeline, step, queue, priority, parent, item, tried)
-    SELECT held.run_id, held.step || '[' || one.position || ']', held.pipeline, held.step,
-           held.queue, held.priority, held.id, one.position, held.tried
-    FROM held CROSS JOIN LATERAL (
+    SELECT w.run_id, d.step || '[' || one.position || ']', w.pipeline, d.step, d.queue,
+           w.priority, w.id, one.position, w.tried
+    FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, step text,
+         queue text, width integer)
+    {HELD}
+    CROSS JOIN LATERAL (
         SELECT position FROM taskplatform.items
-        WHERE run_id = held.run_id AND step_name = held.step AND finished_at IS NULL
-        ORDER BY position LIMIT held.width
+        WHERE run_id = w.run_id AND step_name = d.step AND finished_at IS NULL
+        ORDER BY position LIMIT d.width
     ) AS one
-    ORDER BY one.position
     ON CONFLICT (run_id, branch) DO NOTHING
-    RETURNING parent, item
 )
 UPDATE taskplatform.work w
-SET pending = (SELECT count(*) FROM taskplatform.items i
-               WHERE i.run_id = held.run_id AND i.step_name = held.step AND finished_at IS NULL),
-    next_item = coalesce((SELECT max(item) + 1 FROM opened WHERE opened.parent = held.id), 0)
-FROM held WHERE w.id = held.id
+SET pending = places.many,
+    next_item = coalesce(places.positions[cardinality(places.positions)] + 1, 0)
+FROM places WHERE w.id = places.id
 """
 
 # A child owns no key: its run is wanted for this parent, whoever else has one.

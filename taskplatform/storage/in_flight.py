@@ -82,9 +82,10 @@ SELECT run_id, step_name, output FROM taskplatform.step_results
 WHERE run_id = ANY (%s::uuid[]) AND step_name = ANY (%s::text[])
 """
 
-_ITEMS = """
-SELECT run_id, step_name, version, item, CASE WHEN NOT failed THEN output END
-FROM taskplatform.items WHERE run_id = ANY (%s::uuid[]) AND step_name = ANY (%s::text[])
+_OPEN_ITEMS = """
+SELECT position, item FROM taskplatform.items
+WHERE run_id = %s AND step_name = %s AND version = %s AND position > %s AND finished_at IS NULL
+ORDER BY position LIMIT %s
 """
 
 
@@ -116,11 +117,15 @@ def outputs(
     return _stream(connection, _OUTPUTS, [list(runs), list(steps)])
 
 
-def items(
-    connection: Session, runs: Sequence[UUID], steps: Sequence[str]
-) -> Iterator[tuple[UUID, str, int, bytes, bytes | None]]:
-    """The items of these maps, with version, item and output, one at a time."""
-    return _stream(connection, _ITEMS, [list(runs), list(steps)])
+def open_items(connection: Session, run: UUID, step: str, version: int) -> Iterator[bytes]:
+    """The items of a map that have not ended, one at a time."""
+    after, many = -1, PAGE
+    while many == PAGE:
+        many = 0
+        values = [run, step, version, after, PAGE]
+        for position, item in _stream(connection, _OPEN_ITEMS, values):
+            yield item
+            after, many = position, many + 1
 
 
 def _in_flight(*row: Any) -> InFlight:

@@ -43,28 +43,32 @@ WITH ended AS (
     RETURNING w.parent
 ), counted AS MATERIALIZED (
     SELECT parent, count(*)::integer AS many FROM ended GROUP BY parent
+), places AS MATERIALIZED (
+    SELECT counted.parent, counted.many, next.positions
+    FROM counted
+    JOIN taskplatform.work p ON p.id = counted.parent
+    CROSS JOIN LATERAL (
+        SELECT array_agg(position ORDER BY position) AS positions FROM (
+            SELECT position FROM taskplatform.items
+            WHERE run_id = p.run_id AND step_name = p.step AND position >= p.next_item
+              AND finished_at IS NULL
+            ORDER BY position LIMIT counted.many
+        ) AS free
+    ) AS next
 ), opened AS (
     INSERT INTO taskplatform.work
         (run_id, branch, pipeline, step, queue, priority, parent, item, tried)
     SELECT p.run_id, p.step || '[' || one.position || ']', p.pipeline, p.step, p.queue,
            p.priority, p.id, one.position, p.tried
-    FROM counted
-    JOIN taskplatform.work p ON p.id = counted.parent
-    CROSS JOIN LATERAL (
-        SELECT position FROM taskplatform.items
-        WHERE run_id = p.run_id AND step_name = p.step AND position >= p.next_item
-          AND finished_at IS NULL
-        ORDER BY position LIMIT counted.many
-    ) AS one
-    ORDER BY one.position
+    FROM places
+    JOIN taskplatform.work p ON p.id = places.parent
+    CROSS JOIN LATERAL unnest(places.positions) AS one(position)
     ON CONFLICT (run_id, branch) DO NOTHING
-    RETURNING parent, item
 )
 UPDATE taskplatform.work p
-SET pending = p.pending - counted.many,
-    next_item = coalesce((SELECT max(item) + 1 FROM opened WHERE opened.parent = p.id),
-                         p.next_item)
-FROM counted WHERE p.id = counted.parent
+SET pending = p.pending - places.many,
+    next_item = coalesce(places.positions[cardinality(places.positions)] + 1, p.next_item)
+FROM places WHERE p.id = places.parent
 """
 
 # What is in nobody's hands is dropped from a run that fails; what is may end.
@@ -122,20 +126,23 @@ WHERE c.id = ANY (%(runs)s::uuid[]) AND c.finished_at IS NOT NULL
 """
 
 # A run with several branches is running if any body runs, else it is what the branch that is due
-# first is. While some are ready it stays what it was: they are claimed in a moment.
+# first is. While some are ready a running one stays so: they are claimed in a moment. Not EXISTS,
+# which may be planned as a hash of all the work there is.
 DERIVE = """
 UPDATE taskplatform.runs r
 SET status = now.status, reason = now.reason, due_at = now.due_at, waiting_for = now.waiting_for,
     version = r.version + 1
 FROM unnest(%(runs)s::uuid[]) AS given(id)
 CROSS JOIN LATERAL (
-    SELECT CASE WHEN EXISTS (
-               SELECT FROM taskplatform.work
-               WHERE run_id = given.id AND (holder IS NOT NULL OR due_at IS NULL)
-           ) THEN CASE WHEN EXISTS (
-                   SELECT FROM taskplatform.work WHERE run_id = given.id AND holder IS NOT NULL
-               ) THEN 'running' ELSE 'queued' END
-           ELSE 'waiting' END AS status
+    SELECT CASE WHEN (
+                   SELECT true FROM taskplatform.work
+                   WHERE run_id = given.id AND holder IS NOT NULL LIMIT 1
+               ) THEN 'running'
+               WHEN (
+                   SELECT true FROM taskplatform.work
+                   WHERE run_id = given.id AND holder IS NULL AND due_at IS NULL LIMIT 1
+               ) THEN 'queued'
+               ELSE 'waiting' END AS status
 ) AS state
 LEFT JOIN LATERAL (
     SELECT coalesce(reason, 'children') AS reason, due_at, waiting_for FROM taskplatform.work

@@ -182,14 +182,11 @@ def _end_keys(connection: Session, end: Sequence[tuple[Settlement, End]], write:
 
 
 def _fork(settlements: Sequence[Settlement], write: Any) -> None:
-    write(
-        fork_sql.FORK_GROUP,
-        [
-            settle_rows.group(one, one.fork)
-            for one in settlements
-            if isinstance(one.fork, ForkGroup)
-        ],
-    )
+    groups = [
+        settle_rows.group(one, one.fork) for one in settlements if isinstance(one.fork, ForkGroup)
+    ]
+    write(fork_sql.FORK_GROUP, groups)
+    write(fork_sql.COUNT_BRANCHES, groups)
     maps = [
         settle_rows.mapped(one, one.fork) for one in settlements if isinstance(one.fork, ForkMap)
     ]

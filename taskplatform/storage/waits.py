@@ -55,12 +55,19 @@ FROM (
 WHERE own.run_id = found.run_id AND own.step_name = found.step AND own.event_id IS NULL
 """
 
+# An array and a LIMIT keep the planner from walking all work, or all waits, instead of those of
+# these runs.
 WAKE_MATCHED = """
 UPDATE taskplatform.work w SET due_at = NULL, reason = NULL, waiting_for = NULL
-FROM taskplatform.waits
-WHERE waits.run_id = ANY (%(runs)s::uuid[]) AND waits.event_id IS NOT NULL
-  AND w.run_id = waits.run_id AND w.id = waits.work_id AND w.step = waits.step_name
-  AND w.rest = 'event' AND w.holder IS NULL AND w.due_at IS NOT NULL
+WHERE w.id = ANY (ARRAY(
+        SELECT matched.work_id FROM unnest(%(runs)s::uuid[]) AS given(id)
+        CROSS JOIN LATERAL (
+            SELECT m.work_id FROM taskplatform.waits m
+            WHERE m.run_id = given.id AND m.event_id IS NOT NULL
+              AND m.step_name = (SELECT step FROM taskplatform.work WHERE id = m.work_id)
+            LIMIT 1000
+        ) AS matched))
+  AND w.rest = 'event' AND coalesce(w.holder, 0) = 0
 """
 
 _ARRIVED = """

@@ -28,7 +28,8 @@ logger = logging.getLogger(__name__)
 
 BUSY_TICK = 0.025
 IDLE_TICK = 0.05
-DISPATCH_EVERY = 0.25
+# With a tick and the start of a shift, a quarter of a second.
+DISPATCH_EVERY = 0.18
 RESCUE_EVERY = 1.0
 REPORT_EVERY = 3.0
 PRUNE_EVERY = 60.0

@@ -12,11 +12,12 @@ from taskplatform.errors import PipelineNotFound
 from taskplatform.executor import verdict
 from taskplatform.executor.branch import Branch, open_branch
 from taskplatform.executor.costs import Costs
-from taskplatform.executor.ending import settled
+from taskplatform.executor.ending import fails, settled
 from taskplatform.executor.slots import Note
 from taskplatform.storage import leases
 from taskplatform.storage.claim import Claimed, held_by
 from taskplatform.storage.connection import Session
+from taskplatform.storage.orphans import cancel_children
 from taskplatform.storage.settle import settle
 from taskplatform.storage.settlement import Attempt, PutBack, Settlement
 
@@ -55,6 +56,8 @@ class Rescuer:
         settlements = [self._settlement(connection, one, loss, len(held) == 1) for one in held]
         accepted = settle(connection, settlements, worker=self.name) if settlements else set()
         leases.forget(connection, loss.holder)
+        if failed := [one.run_id for one in settlements if fails(one) and one.work_id in accepted]:
+            cancel_children(connection, failed)
         if accepted:
             logger.warning(
                 "gave back %d run(s) of holder %d (%s)", len(accepted), loss.holder, loss.cause

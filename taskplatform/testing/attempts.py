@@ -47,12 +47,10 @@ def attempts(
         try:
             ended = yield from _in_time(limits, record, execute(number))
         except Unreadable as error:
-            record.status = "waiting"
             raise Parked(record.name, str(error), error) from error
         if ended.cancelled:
             record.attempts.append(TestAttempt(number, "cancelled"))
-            record.status = "cancelled"
-            raise RunCancelled
+            raise RunCancelled(record.name)
         if ended.outcome is None:
             crashes += 1
             _crashed(record, number, crashes)
@@ -61,7 +59,6 @@ def attempts(
         match disposition := _disposed(limits, step, ended.outcome, failures, put_off):
             case Advance(output):
                 record.attempts.append(TestAttempt(number, "succeeded"))
-                record.status = "succeeded"
                 return output
             case Again():
                 delay = max(0.0, min(disposition.delay, limits.left))
@@ -83,7 +80,6 @@ def attempts(
                 yield clock.now
             case Fail(outcome, failure):
                 record.attempts.append(TestAttempt(number, outcome, failure, None, ended.exception))
-                record.status = "failed"
                 raise Failing(record.name, failure, ended.exception)
     raise RuntimeError(f"step '{record.name}' was attempted {MOST} times without an end")
 
@@ -113,5 +109,4 @@ def _crashed(record: TestStep, number: int, crashes: int) -> None:
     failure = Failure("Crashed", "the process that executed it died")
     record.attempts.append(TestAttempt(number, "crashed", failure, None if parked else 0.0))
     if parked:
-        record.status = "waiting"
         raise Parked(record.name, f"step {record.name} crashed {crashes} times in 24 hours")

@@ -1,6 +1,7 @@
 """One attempt in process: call the body, or let happen to it what the test wants."""
 
 import asyncio
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,7 +71,7 @@ def judged(error: BaseException) -> Ended:
 def _body(step: Step, arguments: dict[str, Any], loop: Loop) -> Ended:
     try:
         value = step.function(**arguments)
-        if step.is_async:
+        if inspect.iscoroutine(value):
             value = loop.run(value)
         return Ended(Succeeded(step.encode(value)))
     except (Exception, HandedBack, SystemExit, asyncio.CancelledError) as error:

@@ -66,7 +66,7 @@ def resolve(known: Iterable[str], name: str, what: str) -> str:
 
 
 def _attempted(declaration: Declaration[Any], key: Step) -> str:
-    steps = [step.name for step in declaration.steps]
+    steps = [step.name for step in declaration.steps if step.has_body]
     undone = [one.compensation.name for one in declaration.steps if one.compensation is not None]
     if isinstance(key, tuple):
         step, index = key

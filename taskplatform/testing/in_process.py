@@ -9,7 +9,7 @@ from pydantic_core import from_json
 from taskplatform.core.event import Event
 from taskplatform.core.handlers import handlers as handlers_of
 from taskplatform.core.ids import uuid7
-from taskplatform.core.pipeline import Declaration
+from taskplatform.core.pipeline import Declaration, In, Out
 from taskplatform.settings import get_settings
 from taskplatform.testing import given as given_by
 from taskplatform.testing.failures import Failures, Plan
@@ -24,7 +24,7 @@ from taskplatform.testing.simulation import Simulation, World
 
 
 def run(
-    pipeline: Declaration[Any],
+    pipeline: Declaration[In, Out],
     input: object,
     *,
     failures: Failures | None = None,
@@ -33,7 +33,7 @@ def run(
     connection: object = None,
     handlers: bool = False,
     now: datetime | None = None,
-) -> TestRun:
+) -> TestRun[Out]:
     """Execute a run of `pipeline` to its end, here and at once.
 
     Delays, sleeps and timeouts pass without waiting; every value goes through JSON; time limits
@@ -58,7 +58,7 @@ def run(
         world = World(world_of, Clock(), loop, get_settings().put_off_limit)
         simulated = Simulation(pipeline, data, world, plan, SHAPES)
         play(simulated.play(), world.clock)
-        reported = report(simulated)
+        reported: TestRun[Out] = report(simulated)
         if handlers:
             reported.handlers = [_handled(event, one, world) for event, one in _due(world)]
         return reported
@@ -75,7 +75,7 @@ def _due(world: World) -> list[tuple[Event, Declaration[Any]]]:
     return [(event, one) for event in happened for one in handlers_of(event.name)]
 
 
-def _handled(event: Event, declaration: Declaration[Any], world: World) -> TestRun:
+def _handled(event: Event, declaration: Declaration[Any], world: World) -> TestRun[Any]:
     data = event.model_dump_json().encode()
     simulated = Simulation(declaration, data, world, Plan(declaration, None), SHAPES)
     play(simulated.play(), world.clock)

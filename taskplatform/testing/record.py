@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, cast
 from uuid import UUID
+
+from typing_extensions import TypeVar
 
 from taskplatform.core.event import Event
 from taskplatform.core.failure import Failure
 from taskplatform.errors import RunFailed
+
+Out = TypeVar("Out", default=Any)
 
 
 @dataclass(slots=True)
@@ -45,7 +49,7 @@ class TestStep:
 
 
 @dataclass(slots=True)
-class TestRun:
+class TestRun(Generic[Out]):
     """A run that `testing.run` executed.
 
     `elapsed` is how many seconds it waited: for retries, sleeps, events and timeouts. `children`
@@ -65,18 +69,18 @@ class TestRun:
     outputs: Mapping[str, Any]
     elapsed: float
     events: list[Event]
-    children: "dict[str, TestRun]"
-    handlers: "list[TestRun]"
-    result: Any = field(repr=False)
+    children: "dict[str, TestRun[Any]]"
+    handlers: "list[TestRun[Any]]"
+    result: Out | None = field(repr=False)
     cause: BaseException | None = field(default=None, repr=False)
 
     @property
-    def output(self) -> Any:
+    def output(self) -> Out:
         """The run's output, of its declared type.
 
         Raises RunFailed if there is none.
         """
-        return self.raise_for_status().result
+        return cast(Out, self.raise_for_status().result)
 
     @property
     def progress(self) -> list[tuple[float, float]]:
@@ -94,7 +98,7 @@ class TestRun:
                     return one
         raise KeyError(name)
 
-    def raise_for_status(self) -> "TestRun":
+    def raise_for_status(self) -> "TestRun[Out]":
         """The run itself if it has succeeded.
 
         Raises RunFailed, from the exception that a body raised.

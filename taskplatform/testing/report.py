@@ -7,12 +7,12 @@ from typing import Any
 from taskplatform.core.event import Event
 from taskplatform.core.ids import uuid7
 from taskplatform.core.segments import output_steps
-from taskplatform.testing.ends import RunCancelled, Waiting
+from taskplatform.testing.ends import Waiting
 from taskplatform.testing.record import TestRun
 from taskplatform.testing.simulation import Simulation
 
 
-def report(run: Simulation) -> TestRun:
+def report(run: Simulation) -> TestRun[Any]:
     """What the run came to."""
     names = output_steps(run.declaration)
     outputs = {
@@ -20,8 +20,8 @@ def report(run: Simulation) -> TestRun:
         for step in run.declaration.steps
         if step.name in run.outputs
     }
-    status, reason, waiting_for, cause = _end(run)
-    failing = run.failing
+    end, failing = run.end, run.failing
+    status = _status(run)
     result = None
     if status == "succeeded":
         result = outputs[names[0]] if len(names) == 1 else {name: outputs[name] for name in names}
@@ -29,8 +29,8 @@ def report(run: Simulation) -> TestRun:
         id=run.id,
         pipeline=run.declaration.name,
         status=status,
-        reason=reason,
-        waiting_for=waiting_for,
+        reason=end.reason if isinstance(end, Waiting) else None,
+        waiting_for=end.why if isinstance(end, Waiting) else None,
         error=failing.failure if failing else None,
         failed_step=failing.step if failing else None,
         steps=list(run.records.values()),
@@ -40,7 +40,7 @@ def report(run: Simulation) -> TestRun:
         children=run.children,
         handlers=[],
         result=result,
-        cause=cause,
+        cause=end.cause if end else None,
     )
 
 
@@ -55,7 +55,7 @@ def stored_output(run: Simulation) -> bytes:
 
 def events(run: Simulation) -> list[Event]:
     """What its handlers are told when it has ended."""
-    status = _end(run)[0]
+    status = _status(run)
     data: dict[str, Any] = {"input": json.loads(run.input)}
     if status == "succeeded":
         what, data["result"] = "task.completed", json.loads(stored_output(run))
@@ -76,13 +76,5 @@ def events(run: Simulation) -> list[Event]:
     ]
 
 
-def _end(run: Simulation) -> tuple[str, str | None, str | None, BaseException | None]:
-    match run.end:
-        case None:
-            return "succeeded", None, None, None
-        case Waiting() as waiting:
-            return "waiting", waiting.reason, waiting.why, waiting.cause
-        case RunCancelled():
-            return "cancelled", None, None, None
-        case _:
-            return "failed", None, None, run.failing.cause if run.failing else None
+def _status(run: Simulation) -> str:
+    return "succeeded" if run.end is None else run.end.status

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -81,5 +82,6 @@ def forget() -> None:
     """Let the settings be read anew when they are next needed."""
     settings.get_settings.cache_clear()
     endpoints.endpoints.cache_clear()
-    if bell := sys.modules.get(_BELL):
-        bell.forget()
+    if _BELL in sys.modules:
+        # By its name: the ringer's thread may still be importing it, and this waits for that.
+        import_module(_BELL).forget()

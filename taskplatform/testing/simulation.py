@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from taskplatform.testing.loop import Loop
 from taskplatform.testing.markers import Cancelled, TimedOut
 from taskplatform.testing.record import TestRun, TestStep
 from taskplatform.testing.side_by_side import Branch, Clock, side_by_side
+from taskplatform.testing.transactions import connection_for, in_transaction
 
 Shape = Callable[["Simulation", Step], Branch]
 
@@ -58,7 +60,7 @@ class Simulation:
     outputs: dict[str, bytes] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
     records: dict[str, TestStep] = field(default_factory=dict)
-    children: dict[str, TestRun] = field(default_factory=dict)
+    children: dict[str, TestRun[Any]] = field(default_factory=dict)
     used_events: set[int] = field(default_factory=set)
     end: Stopped | None = None
     failing: Failing | None = None
@@ -86,7 +88,13 @@ class Simulation:
         limit = None if self.failing else self.declaration.run_timeout
         deadline = None if limit is None else self.began + limit
         limits = Limits(self.world.clock, self.world.put_off_limit, deadline)
-        return attempts(limits, step, record, execute)
+        try:
+            output = yield from attempts(limits, step, record, execute)
+        except Stopped as end:
+            record.status = end.status
+            raise
+        record.status = "succeeded"
+        return output
 
     def body(
         self, step: Step, record: TestStep, item: bytes | None = None, index: int | None = None
@@ -106,17 +114,17 @@ class Simulation:
     ) -> Execution:
         """One execution of a step's function. Raises Unreadable."""
         injected = self._injected(record.name, number)
-        ctx = self._context(record, number, injected)
+        ctx = self._context(step, record, number, injected)
         arguments = step.bind(self.input, self.outputs, ctx, item, index)
         if isinstance(injected, TimedOut):
             yield self.world.clock.now + step.timeout
-        return attempt(step, arguments, injected, self.world.loop)
+        execute = partial(attempt, step, arguments, injected, self.world.loop)
+        return in_transaction(ctx.connection, execute) if step.transactional else execute()
 
     def store(self, step: Step, output: bytes) -> None:
         """Keep a step's output."""
         self.outputs[step.name] = output
         self.versions[step.name] = step.version
-        self.records[step.name].status = "succeeded"
 
     def child(
         self, declaration: Declaration[Any], input: bytes, failures: Failures
@@ -142,11 +150,15 @@ class Simulation:
         mapped, bracket, _ = name.partition("[")
         return self.plan.of(name, number, mapped if bracket else None)
 
-    def _context(self, record: TestStep, number: int, injected: Injected | None) -> Context:
+    def _context(
+        self, step: Step, record: TestStep, number: int, injected: Injected | None
+    ) -> Context:
+        connection = partial(connection_for, step, self.world.given.connection)
         return Context(
             run_id=self.id,
             step=record.name,
             attempt=number,
             progress=lambda done, total: record.progress.append((done, total)),
             cancelled=lambda: isinstance(injected, Cancelled),
+            connection=connection if step.transactional else None,
         )

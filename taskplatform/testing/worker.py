@@ -1,5 +1,6 @@
 """A worker without processes: claims and executes in the test's own."""
 
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from taskplatform.executor.child import Child
 from taskplatform.executor.slots import SlotTable
 from taskplatform.settings import get_settings
 from taskplatform.storage.dispatch import release_due
+from taskplatform.supervisor.unstarted import Unstarted
 
 
 class TestWorker:
@@ -28,9 +30,11 @@ class TestWorker:
         self.url = url
         settings = get_settings()
         alarm = signal.getsignal(signal.SIGALRM)
+        id = uuid7()
+        self._unstarted = Unstarted(id, os.getpid(), "test", settings.queue)
         self._child = Child(
             url=url,
-            worker=uuid7(),
+            worker=id,
             worker_name="test",
             table=SlotTable.create(),
             default_queue=settings.queue,
@@ -49,6 +53,8 @@ class TestWorker:
         until = time.monotonic() + timeout
         queues = _queues()
         claims = 0
+        if self._unstarted.any_declared():
+            self._unstarted.end(self._child.connection)
         while True:
             while release_due(self._child.connection):
                 pass

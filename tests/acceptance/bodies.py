@@ -143,6 +143,26 @@ def never(input: Where) -> None:
     input.tell("started")
 
 
+paying = Pipeline("paying", input=Where, retry=Retry(delays=["1s"]), timeout="60s")
+
+
+@paying.step(transactional=True)
+def pay(input: Where, ctx: Context) -> int:
+    """Write into a table of the user's own, and take a moment."""
+    input.tell(f"pid {os.getpid()}")
+    ctx.connection.execute("INSERT INTO payments VALUES (%s)", (str(ctx.run_id),))
+    input.tell("paid")
+    while not input.told("go on"):
+        time.sleep(0.005)
+    return 1
+
+
+@paying.step
+def thank(pay: int) -> int:
+    """Go on from what was committed."""
+    return pay + 1
+
+
 silent = Pipeline("silent", input=Where, retry=Retry(0), timeout="60s")
 
 

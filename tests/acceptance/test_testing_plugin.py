@@ -31,11 +31,17 @@ def charge(input: Order) -> int:
 @shop.step
 def ship(charge: int) -> str:
     return f"shipped {charge}"
+
+rushed = Pipeline("rushed", input=Order, queue_timeout="1h")
+
+@rushed.step
+def hurry(input: Order) -> int:
+    return input.number
 """
 
 TESTS = """
 import pytest
-from shop import Order, shop, tries
+from shop import Order, rushed, shop, tries
 from taskplatform import database_url, list_runs, testing
 
 @pytest.mark.parametrize("number", range(4))
@@ -50,6 +56,13 @@ def test_shop(taskplatform_worker, taskplatform_database, number):
     assert run.refresh().output == f"shipped {number}"
     assert taskplatform_worker.drain() == 0
     assert tries.count(number) == 2
+
+def test_nobody_hurried(taskplatform_worker):
+    late = rushed.enqueue(Order(number=1))
+    testing.advance("2h")
+    in_time = rushed.enqueue(Order(number=2))
+    taskplatform_worker.drain()
+    assert (late.refresh().status, in_time.refresh().output) == ("failed", 2)
 """
 
 FILES = {"shop.py": PIPELINES, "test_shop.py": TESTS}
@@ -57,11 +70,11 @@ FILES = {"shop.py": PIPELINES, "test_shop.py": TESTS}
 
 def test_the_fixtures_bring_servers_and_leave_nothing_behind(tmp_path: Path) -> None:
     """Each test has a database of its own, and work is executed when the test says so."""
-    assert "4 passed" in user_pytest(tmp_path, FILES)
+    assert "5 passed" in user_pytest(tmp_path, FILES)
 
 
 def test_under_xdist_all_processes_share_the_servers(tmp_path: Path) -> None:
-    assert "4 passed" in user_pytest(tmp_path, FILES, "-p", "xdist", "-n", "2")
+    assert "5 passed" in user_pytest(tmp_path, FILES, "-p", "xdist", "-n", "2")
 
 
 def test_configured_servers_are_used_and_left_as_they_were(
@@ -70,7 +83,7 @@ def test_configured_servers_are_used_and_left_as_they_were(
     with psycopg.connect(database_url) as connection:
         query = "SELECT datname FROM pg_database WHERE datname LIKE 'taskplatform_test_%'"
         env = {"TASKPLATFORM_DATABASE_URL": database_url, "TASKPLATFORM_BROKER_URL": broker_url}
-        assert "4 passed" in user_pytest(tmp_path, FILES, env=env)
+        assert "5 passed" in user_pytest(tmp_path, FILES, env=env)
         assert connection.execute(query).fetchall() == []
         assert connection.execute("SELECT count(*) FROM taskplatform.runs").fetchone() == (0,)
 

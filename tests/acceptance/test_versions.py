@@ -53,9 +53,28 @@ def test_added_and_renamed_steps(env: Env, ledger: Ledger, log: Path) -> None:
     assert ledger.count("start:renamed") == {"a": 1}
 
 
+def _plan(env: Env, module: str) -> tuple[int, str]:
+    """The exit code and the page of a plan by that code."""
+    done = subprocess.run(
+        [sys.executable, "-m", "taskplatform", "pipelines", "plan"],
+        env={**os.environ, **env, "TASKPLATFORM_PIPELINES": f"tests.acceptance.versions.{module}"},
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    return done.returncode, done.stdout
+
+
 def test_an_output_that_new_code_cannot_read(env: Env, ledger: Ledger, log: Path) -> None:
-    """Q19: the run is parked with the reason, and goes on when code that fits is back."""
+    """Q19: the run is parked with the reason, and goes on when code that fits is back.
+
+    The plan tells it before it is deployed.
+    """
     run = _begin(env, ledger, log)
+    code, page = _plan(env, "unreadable")
+    assert (code, "step second cannot read the stored output of first: colour" in page) == (1, True)
+    assert _plan(env, "after")[0] == 0
     _retry(env, run)
     with worker({**env, "TASKPLATFORM_PIPELINES": "tests.acceptance.versions.unreadable"}, log):
         wait_for(lambda: run.refresh().reason == "parked", 20, "it is parked")
@@ -64,3 +83,17 @@ def test_an_output_that_new_code_cannot_read(env: Env, ledger: Ledger, log: Path
     with worker({**env, "TASKPLATFORM_PIPELINES": "tests.acceptance.versions.after"}, log):
         wait_for(lambda: run.refresh().status == "succeeded", 20, "it succeeded")
     assert ledger.count("start:first") == {"a": 1}
+
+
+def test_a_raised_version_goes_on_with_a_parked_run(env: Env, ledger: Ledger, log: Path) -> None:
+    """The step whose output cannot be read is executed again, and makes one that can."""
+    run = _begin(env, ledger, log)
+    _retry(env, run)
+    with worker({**env, "TASKPLATFORM_PIPELINES": "tests.acceptance.versions.unreadable"}, log):
+        wait_for(lambda: run.refresh().reason == "parked", 20, "it is parked")
+    assert _plan(env, "again")[0] == 0
+    _retry(env, run)
+    with worker({**env, "TASKPLATFORM_PIPELINES": "tests.acceptance.versions.again"}, log):
+        wait_for(lambda: run.refresh().status == "succeeded", 20, "it succeeded")
+    assert ledger.count("start:first") == {"a": 2}
+    assert ledger.count("end:second") == {"a": 2}

@@ -11,7 +11,7 @@ _MOMENTS = {
     "runs": ("created_at", "started_at", "deadline", "start_by", "due_at"),
     "work": ("due_at", "heartbeat_at"),
     "items": ("started_at", "finished_at"),
-    "waits": ("expires_at",),
+    "waits": ("created_at", "expires_at"),
     "events": ("created_at",),
     "canvases": ("created_at",),
     "keys": ("expires_at",),

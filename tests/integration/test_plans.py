@@ -15,7 +15,18 @@ import orjson
 import pytest
 from psycopg import sql
 
-from taskplatform.storage import claim, dispatch, running, settle_sql
+from taskplatform.storage import (
+    children,
+    claim,
+    dispatch,
+    events,
+    fork_sql,
+    join_sql,
+    orphans,
+    running,
+    settle_sql,
+    waits,
+)
 from taskplatform.storage.connection import Session, connect
 
 BACKLOG = 100_000
@@ -57,6 +68,22 @@ ROWS: list[dict[str, Any]] = [
         "put_off": 0.0,
         "tried": True,
         "input": {},
+        "position": work,
+        "failed": False,
+        "members": [{"step": "left", "queue": "taskplatform"}],
+        "items": [1, 2],
+        "width": 10,
+        "event": "approved",
+        "field": "id",
+        "value": f"r{work}",
+        "timeout": 60.0,
+        "parent_step": "second",
+        "priority": None,
+        "owner": None,
+        "key": None,
+        "run_timeout": None,
+        "rest": "sleep",
+        "run_error": {},
     }
     for work in WORK
 ]
@@ -74,6 +101,13 @@ NAMED: dict[str, Any] = {
     "work_id": WORK[0],
     "epoch": 1,
     "started_at": "2026-01-01T00:00:00Z",
+    "needs": "{}",
+    "runs": RUNS,
+    "steps": ["second"] * LIMIT,
+    "id": UUID(int=BACKLOG * 3),
+    "name": "approved",
+    "values": ["r1", "r2"],
+    "data": '{"id": "r1"}',
 }
 IN_ORDER: dict[str, list[Any]] = {
     "LOCK_RUNS": [RUNS],
@@ -84,14 +118,32 @@ IN_ORDER: dict[str, list[Any]] = {
     "_RELEASE": [WORK],
     "_SEEN": [0.1, WORK[0], 1],
     "_STILL_HELD": [WORK, [1] * LIMIT],
+    "LOCK_EVENTS": [["a", "b"]],
+    "events._LOCK": [["a", "b"]],
+    "_STORE": [UUID(int=BACKLOG * 4), "approved", "{}"],
+    "_ARRIVED": [RUNS[0], "second"],
+    "_NEWEST": [RUNS[0], "second"],
+    "_CHILDREN": [RUNS],
 }
+HOT = (
+    claim,
+    settle_sql,
+    dispatch,
+    running,
+    fork_sql,
+    join_sql,
+    waits,
+    events,
+    children,
+    orphans,
+)
 # Parts of statements.
 FRAGMENTS = {"HELD", "IS_HELD"}
 
 
 def statements() -> Iterator[tuple[str, str]]:
     """Every statement of the modules on the hot path, also those that will be added."""
-    for module in (claim, settle_sql, dispatch, running):
+    for module in HOT:
         for name, value in vars(module).items():
             if isinstance(value, str) and name.strip("_").isupper() and name not in FRAGMENTS:
                 yield f"{_short(module)}.{name}", value
@@ -114,7 +166,8 @@ def session(database_url: str) -> Iterator[Session]:
 
 def plan(session: Session, name: str) -> list[dict[str, Any]]:
     """The nodes of the statement's generic plan, executed and rolled back."""
-    text, values = STATEMENTS[name], IN_ORDER.get(name.partition(".")[2], [])
+    values = IN_ORDER.get(name, IN_ORDER.get(name.partition(".")[2], []))
+    text = STATEMENTS[name]
     assert values or "%s" not in text, f"IN_ORDER needs values for the new statement {name}"
     if not values:
         order = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", text)))
@@ -190,6 +243,18 @@ def fill(session: Session) -> None:
     session.execute(
         "INSERT INTO taskplatform.keys (pipeline, key, run_id)"
         " SELECT pipeline, key, id FROM taskplatform.runs"
+    )
+    session.execute(
+        """
+        INSERT INTO taskplatform.waits (run_id, step_name, work_id, event, field, value)
+        SELECT run_id, 'wait', id, 'approved', 'id', 'r' || id FROM taskplatform.work
+        """
+    )
+    session.execute(
+        """
+        INSERT INTO taskplatform.items (run_id, step_name, position, item, version)
+        SELECT run_id, 'map', 0, '{}', 1 FROM taskplatform.work
+        """
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import Console
 
 from taskplatform.cli.run_page import page
+from taskplatform.cli.watching import _Lines
 from taskplatform.client.view import RunView
 from taskplatform.core.ids import uuid7
 
@@ -13,6 +14,13 @@ NOW = datetime.now(UTC)
 
 
 def shown(*steps: dict[str, Any], **more: Any) -> str:
+    console = Console(width=200, highlight=False)
+    with console.capture() as capture:
+        console.print(page(view(*steps, **more)))
+    return capture.get()
+
+
+def view(*steps: dict[str, Any], **more: Any) -> RunView:
     run = {
         "id": uuid7(),
         "pipeline": "p",
@@ -33,10 +41,7 @@ def shown(*steps: dict[str, Any], **more: Any) -> str:
         **more,
         "steps": [{"input": None, "output": None, "attempts": [], **step} for step in steps],
     }
-    console = Console(width=200, highlight=False)
-    with console.capture() as capture:
-        console.print(page(RunView.model_validate(run)))
-    return capture.get()
+    return RunView.model_validate(run)
 
 
 def attempt(number: int, outcome: str, **more: Any) -> dict[str, Any]:
@@ -166,3 +171,22 @@ def test_a_compensated_run_is_not_offered_what_is_refused() -> None:
     assert "runs replay" in text
     assert "runs retry" not in text
     assert "--from" not in text
+
+
+def test_watching_tells_progress_and_counts_instead_of_thousands_of_items() -> None:
+    """A line when something changed, and none when it did not."""
+    console = Console(width=200, highlight=False)
+    lines = _Lines(console)
+    with console.capture() as capture:
+        for done in (1, 1, 2):
+            progress = {"done": done, "total": 4}
+            lines(view({"name": "copy", "status": "running", "progress": progress}))
+        for failed in (0, 0, 7):
+            lines(view({"name": "each", "status": "running"}, *items(300, failed=failed)))
+    told = [line.partition("Z   ")[2] for line in capture.get().splitlines() if "Z   " in line]
+    assert told == [
+        "copy progress: 1/4 (25 %)",
+        "copy progress: 2/4 (50 %)",
+        "each items: 300 done",
+        "each items: 293 done, 7 failed",
+    ]

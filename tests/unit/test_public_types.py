@@ -12,7 +12,7 @@ APPLICATION = """
 from pydantic import BaseModel
 from typing_extensions import reveal_type
 
-from taskplatform import Change, Pipeline, enqueue_many, get_run
+from taskplatform import Change, Pipeline, enqueue_many, get_run, testing
 
 
 class Order(BaseModel):
@@ -48,6 +48,8 @@ reveal_type(untyped.enqueue({"number": "1"}).output)  # Any
 reveal_type(short.enqueue({"number": "1"}).output)  # Any
 reveal_type(annotated.validate({"number": "1"}))  # Order
 reveal_type(get_run("1"))  # Run[Any]
+reveal_type(testing.run(typed, {"number": "1"}))  # TestRun[Price]
+reveal_type(testing.run(typed, {"number": "1"}).output.total)  # int
 for change in typed.enqueue({}).stream():
     reveal_type(change)  # Change
     known: Change = change

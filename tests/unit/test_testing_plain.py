@@ -254,6 +254,19 @@ def test_async_steps_share_one_loop_also_inside_of_an_async_test() -> None:
     assert loops[2] is loops[3]
 
 
+def test_a_transactional_step_asks_for_a_connection() -> None:
+    pipeline = Pipeline("p", input=Track)
+
+    @pipeline.step(transactional=True)
+    def a(input: Track, ctx: Context) -> None:
+        return None
+
+    with pytest.raises(testing.NotGiven, match=r"'p.a' is transactional: give connection="):
+        testing.run(pipeline, Track(track_id="x"))
+    with pytest.raises(ValueError, match="connection= is a str: give a psycopg Connection"):
+        testing.run(pipeline, Track(track_id="x"), connection="postgresql://")
+
+
 def test_pytests_own_outcomes_pass_through_a_body() -> None:
     pipeline = Pipeline("p", input=Track)
 

@@ -121,6 +121,12 @@ def test_a_failure_is_injected_into_one_item_of_a_map() -> None:
     ]
     assert run.output == 2
     assert run.step("part[1]").outcomes == ["failed"]
+    assert [run.step(f"part[{index}]").status for index in range(3)] == [
+        "succeeded",
+        "failed",
+        "succeeded",
+    ]
+    assert run.step("part").status == "succeeded"
     assert run.step("part[2]").outcomes == ["failed", "succeeded"]
     assert run.progress == [(0, 3), (2, 3)]
     assert testing.run(pipeline, Order(), failures={"part": [OSError]}).output == 3
@@ -136,6 +142,8 @@ def test_sleeps_pass_at_once() -> None:
 
     run = testing.run(pipeline, Order())
     assert (run.output, run.elapsed, run["cool-down"]) == (1, 30 * 86400, None)
+    with pytest.raises(ValueError, match="'cool-down', which is none of: a"):
+        testing.run(pipeline, Order(), failures={"cool-down": OSError})
 
 
 def test_a_wait_takes_the_event_that_matches(approved: Pipeline[Order]) -> None:
@@ -204,6 +212,7 @@ def test_a_child_that_fails_fails_its_step(parent: Pipeline[Order]) -> None:
 def test_a_parked_child_keeps_its_parent_waiting(parent: Pipeline[Order]) -> None:
     run = testing.run(parent, Order(), failures={"greeted": {"greet": testing.Crash}})
     assert (run.status, run.reason) == ("waiting", "children")
+    assert [step.status for step in run.steps] == ["waiting", "pending"]
     assert run.children["greeted"].reason == "parked"
 
 

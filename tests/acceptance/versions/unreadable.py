@@ -1,16 +1,8 @@
 """The pipeline as deployed by mistake: it expects what the first step never gave."""
 
-from pydantic import BaseModel
-
 from taskplatform import Pipeline
 from tests.acceptance.ledger import Done, Order, step
-
-
-class Other(BaseModel):
-    """Not what is stored."""
-
-    colour: str
-
+from tests.acceptance.versions.colour import Other
 
 changing = Pipeline("changing", input=Order)
 

@@ -12,16 +12,23 @@ import pytest
 from psycopg.adapt import Dumper, Loader
 from psycopg.rows import dict_row
 from sqlalchemy import create_engine
+from sqlalchemy.ext.asyncio import (
+    async_scoped_session,
+    async_sessionmaker,
+    create_async_engine,
+)
 from sqlalchemy.orm import Session as AlchemySession
 from sqlalchemy.orm import scoped_session, sessionmaker
 
 from taskplatform.client import ringer, within
-from taskplatform.client.pipeline import Pipeline, enqueue_many
+from taskplatform.client.pipeline import Pipeline, aenqueue_many, enqueue_many
 from taskplatform.client.reading import list_runs
 from taskplatform.errors import (
     InvalidInput,
     KeyBusy,
+    NotCommitted,
     RequestIdReused,
+    RunNotFound,
     UnusableConnection,
 )
 from taskplatform.storage.connection import Session
@@ -59,7 +66,7 @@ def test_the_callers_adapters_rows_and_cursors_are_neither_used_nor_changed(
 def test_inside_of_a_block_and_of_a_pipeline_of_psycopg(database_url: str, orders: Orders) -> None:
     """The caller's transaction blocks and pipeline mode go on working around it."""
     with psycopg.connect(database_url, autocommit=True) as connection:
-        with connection.transaction(), connection.pipeline():
+        with connection.pipeline(), connection.transaction():
             cursor = connection.execute("SELECT 1")
             kept = orders.enqueue({"number": "1"}, connection=connection)
             assert cursor.fetchone() == (1,)
@@ -92,6 +99,41 @@ def test_many_are_stored_whole_or_not_at_all(
 
     assert (runs[7].id, runs[11].id, runs[10].id) == (owner.id, owner.id, runs[0].id)
     assert {run.id for run in list_runs()} == {run.id for run in runs}
+
+
+def test_many_in_an_async_connection(database_url: str, orders: Orders) -> None:
+    """Without one, too."""
+
+    async def ask() -> None:
+        async with await psycopg.AsyncConnection.connect(database_url) as connection:
+            runs = await aenqueue_many(
+                orders, [{"number": "1"}, {"number": "2"}, {"number": "1"}], connection=connection
+            )
+            assert runs[0].id == runs[2].id
+            assert list_runs() == []
+        assert len(await aenqueue_many(orders, [{"number": "1"}, {"number": "3"}])) == 2
+
+    asyncio.run(ask())
+    assert sorted(str(run.key) for run in list_runs()) == ["1", "2", "3"]
+
+
+def test_nothing_can_be_done_to_a_run_before_the_commit(database_url: str, orders: Orders) -> None:
+    """Cancel, retry, replay and output say what wait says."""
+    with psycopg.connect(database_url) as connection:
+        run = orders.enqueue({"number": "1"}, connection=connection)
+        for act in (
+            run.cancel,
+            run.retry,
+            run.replay,
+            lambda: run.output,
+            lambda: next(run.stream()),
+        ):
+            with pytest.raises(NotCommitted):
+                act()
+        connection.rollback()
+        for act in (run.cancel, run.replay):
+            with pytest.raises(RunNotFound, match="rolled back"):
+                act()
 
 
 def test_a_snapshot_from_before_the_owner_is_told_to_begin_anew(
@@ -206,6 +248,29 @@ def test_a_session_rings_when_it_has_committed(
     engine.dispose()
     assert ringer.RINGER.flush()
     assert rung == {"taskplatform": 2}
+
+
+def test_an_async_session_rings_when_it_has_committed(
+    database_url: str, orders: Orders, rung: Counter[str]
+) -> None:
+    """Of a scoped session, too; a rollback rings nobody."""
+
+    async def ask() -> None:
+        engine = create_async_engine(database_url.replace("postgresql://", "postgresql+psycopg://"))
+        session = async_scoped_session(async_sessionmaker(engine), asyncio.current_task)
+        await orders.aenqueue({"number": "1"}, connection=session)
+        await session.rollback()
+        assert ringer.RINGER.flush()
+        assert not rung
+        await orders.aenqueue({"number": "2"}, connection=session())
+        await session.commit()
+        await session.remove()
+        await engine.dispose()
+
+    asyncio.run(ask())
+    assert ringer.RINGER.flush()
+    assert rung == {"taskplatform": 1}
+    assert [run.key for run in list_runs()] == ["2"]
 
 
 def test_a_server_that_was_started_again_is_still_the_platforms(

@@ -470,3 +470,36 @@ def test_a_map_in_a_group_beside_a_child_and_a_wait(house: House, count: Count) 
     house.work(child)
     assert house.status(run) == "succeeded"
     assert stored(house, run, "end") == [["A", "B", "C"], 70, {"by": "me"}]
+
+
+def test_a_run_that_fails_ends_the_children_that_nobody_waits_for_any_more(
+    house: House, count: Count
+) -> None:
+    small = Pipeline("small", input=Number)
+
+    @small.step
+    def work(input: Number) -> int:
+        count("work")
+        return 1
+
+    p = Pipeline("p", input=Request, retry=Retry(0))
+
+    def for_small(input: Request) -> Number:
+        return Number()
+
+    p.child("kid", small, input=for_small, group="both")
+
+    @p.step(group="both")
+    def fails(input: Request) -> int:
+        raise Permanent("no")
+
+    (run,) = house.stage.runs(first_step="kid", queue="default", input=b"{}")
+    child = house.child()
+    house.shift(child)  # forks
+    house.shift(child)  # the child is stored
+    house.shift(child)
+    house.work(child)
+    assert house.status(run) == "failed"
+    kids = house.stage.rows("SELECT status FROM taskplatform.runs WHERE parent_run = %s", run)
+    assert kids == [("cancelled",)]
+    assert count.of("work") == 0

@@ -23,6 +23,9 @@ Make = Callable[[], Pipeline[Any]]
 MOST_WAITS = 20
 # What the executor itself may take, in seconds.
 SPENT = 20.0
+# What fails is the last of its kind: of those beside it that are open, a child may hold some that
+# are still executed, and which ones is a matter of time.
+LAST = 2
 
 _ATTEMPTS = """
 SELECT step_name, number, outcome FROM taskplatform.step_attempts WHERE run_id = %(run)s
@@ -180,11 +183,11 @@ def group_failed() -> Pipeline[Order]:
 
     @pipeline.step(group="both")
     def left(input: Order) -> int:
-        raise Permanent("left")
+        return 1
 
     @pipeline.step(group="both")
     def right(input: Order) -> str:
-        return "right"
+        raise Permanent("right")
 
     @pipeline.step
     def after(left: int, right: str) -> str:
@@ -232,7 +235,7 @@ def map_failed() -> Pipeline[Order]:
 
     @pipeline.map(over="parts")
     def part(item: str, index: int) -> str:
-        if index == 0:
+        if index == LAST:
             raise ValueError(item)
         return item
 
@@ -451,7 +454,7 @@ def undone_by_an_item() -> Pipeline[Order]:
 
     @pipeline.map(over="listed")
     def again(item: int) -> int:
-        if item == 0:
+        if item == LAST:
             raise ValueError
         return item
 
@@ -484,6 +487,30 @@ def no_list() -> Pipeline[Order]:
         return item
 
     return pipeline
+
+
+def transactional() -> Pipeline[Order]:
+    pipeline = Pipeline("transactional", input=Order, retry=Retry(delays=["1m"]))
+
+    @pipeline.step(transactional=True)
+    def write(input: Order, ctx: Context) -> list[bool]:
+        name = f"written_{ctx.run_id.hex}"
+        seen = [_exists(ctx, name)]
+        ctx.connection.execute(f"CREATE TABLE {name} ()")
+        if ctx.attempt == 1:
+            raise ValueError("after it was written")
+        return [*seen, _exists(ctx, name)]
+
+    @pipeline.step(transactional=True)
+    def read(write: list[bool], ctx: Context) -> list[bool]:
+        return [*write, _exists(ctx, f"written_{ctx.run_id.hex}")]
+
+    return pipeline
+
+
+def _exists(ctx: Context, table: str) -> bool:
+    found = ctx.connection.execute("SELECT to_regclass(%s) IS NOT NULL", (table,)).fetchone()
+    return bool(found[0])
 
 
 def two_waits() -> Pipeline[Order]:
@@ -535,6 +562,7 @@ CASES = {
     "unreadable item": Case(item_unreadable),
     "map over no list": Case(no_list),
     "two waits": Case(two_waits, APPROVED),
+    "transactional": Case(transactional),
 }
 
 
@@ -576,7 +604,7 @@ def test_a_run_in_process_comes_to_the_same_as_on_postgres(case: Case, worker: T
             worker.drain()
 
         run.refresh()
-        simulated = testing.run(pipeline, order, events=case.events)
+        simulated = testing.run(pipeline, order, events=case.events, connection=connection)
 
         assert in_process(simulated) == on_postgres(run, connection)
         assert simulated.elapsed == pytest.approx(elapsed, abs=SPENT)
