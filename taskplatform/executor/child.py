@@ -67,7 +67,7 @@ class Child:
         self.instrument: Instrument = instrument or Silent()
         self.costs = Costs()
         self.time_limit = TimeLimit(lambda: self.slot.interrupt)
-        self.reporter = Reporter(self.slot)
+        self.reporter: Reporter | None = None
         self.own_transaction = OwnTransaction(url, f"taskplatform {worker_name} body")
         self.lock = threading.RLock()
         self.leaving = False
