@@ -94,8 +94,10 @@ CREATE INDEX waits_matched ON taskplatform.waits (event_id) WHERE event_id IS NO
 CREATE TABLE taskplatform.canvases (
     run_id      uuid PRIMARY KEY,
     tail        json NOT NULL,
-    created_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+    created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    published_at timestamptz
 );
+CREATE INDEX canvases_open ON taskplatform.canvases (run_id) WHERE published_at IS NULL;
 """
 
 
