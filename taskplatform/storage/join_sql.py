@@ -126,21 +126,26 @@ WHERE c.id = ANY (%(runs)s::uuid[]) AND c.finished_at IS NOT NULL
 """
 
 # A run with several branches is running if any body runs, else it is what the branch that is due
-# first is. While some are ready a running one stays so: they are claimed in a moment. Not EXISTS,
-# which may be planned as a hash of all the work there is.
+# first is. While some are ready a running one stays so, since they are claimed in a moment, unless
+# somebody has just given one back. Not EXISTS, which may be planned as a hash of all work.
 DERIVE = """
 UPDATE taskplatform.runs r
 SET status = now.status, reason = now.reason, due_at = now.due_at, waiting_for = now.waiting_for,
     version = r.version + 1
 FROM unnest(%(runs)s::uuid[]) AS given(id)
+CROSS JOIN LATERAL (SELECT status FROM taskplatform.runs WHERE id = given.id LIMIT 1) AS old
 CROSS JOIN LATERAL (
-    SELECT CASE WHEN (
+    SELECT CASE WHEN old.status = 'running' AND NOT %(given_back)s AND (
+                   SELECT true FROM taskplatform.work
+                   WHERE run_id = given.id AND (holder IS NOT NULL OR due_at IS NULL) LIMIT 1
+               ) THEN 'running'
+               WHEN (
                    SELECT true FROM taskplatform.work
                    WHERE run_id = given.id AND holder IS NOT NULL LIMIT 1
                ) THEN 'running'
                WHEN (
                    SELECT true FROM taskplatform.work
-                   WHERE run_id = given.id AND holder IS NULL AND due_at IS NULL LIMIT 1
+                   WHERE run_id = given.id AND due_at IS NULL LIMIT 1
                ) THEN 'queued'
                ELSE 'waiting' END AS status
 ) AS state
@@ -154,7 +159,6 @@ CROSS JOIN LATERAL (
            CASE WHEN first.due_at < 'infinity' THEN first.due_at END AS due_at, first.waiting_for
 ) AS now
 WHERE r.id = given.id AND r.finished_at IS NULL
-  AND NOT (r.status = 'running' AND now.status = 'queued')
   AND (r.status, r.reason, r.due_at, r.waiting_for)
       IS DISTINCT FROM (now.status, now.reason, now.due_at, now.waiting_for)
 """

@@ -217,7 +217,8 @@ def _go_on(connection: Session, settlements: Sequence[Settlement], worker: str) 
     parents = {one.parent_run for one in settlements if one.parent_run and _ends(one)}
     changed = sorted({*forked, *waiting, *parents})
     if changed:
-        connection.execute(join_sql.DERIVE, {"runs": changed})
+        given_back = any(one.branch and isinstance(one.then, PutBack) for one in settlements)
+        connection.execute(join_sql.DERIVE, {"runs": changed, "given_back": given_back})
 
 
 def _may_join(one: Settlement) -> bool:

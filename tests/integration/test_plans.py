@@ -104,6 +104,7 @@ NAMED: dict[str, Any] = {
     "epoch": 1,
     "started_at": "2026-01-01T00:00:00Z",
     "needs": "{}",
+    "given_back": True,
     "runs": RUNS,
     "steps": ["second"] * LIMIT,
     "id": UUID(int=BACKLOG * 3),
