@@ -25,7 +25,7 @@ from taskplatform.settings import get_settings
 
 @click.group()
 def pipelines() -> None:
-    """What pipelines there are, their steps, and what they would do with the runs in flight.
+    """What pipelines there are, and what they would do with open runs.
 
     \b
     taskplatform pipelines list

@@ -18,7 +18,7 @@ COMMANDS = {
     "enqueue": ("enqueue", "Ask for a run of a pipeline."),
     "runs": ("runs", "List, show, watch, retry, replay and cancel runs."),
     "events": ("events", "Send events to the runs that wait for them."),
-    "pipelines": ("pipelines", "What pipelines there are, and what new code would do with runs."),
+    "pipelines": ("pipelines", "What pipelines there are, and what they would do with open runs."),
     "workers": ("workers", "Which workers are alive, and what they serve."),
     "db": ("db", "Bring the database to the newest schema."),
     "doctor": ("doctor", "Check the installation and say what to do."),

@@ -69,6 +69,14 @@ def test_a_run_of_all_shapes_is_shown_at_rest_and_at_its_end(
         view, steps = _show(env, run)
         assert view["output"] == {"one": "ada", "two": 2}
         assert view["children"] == [steps["enrich"]["child_run"]]
+        again = run.replay("one")
+        again.wait(timeout=30)
+        view_again, reused = _show(env, again)
+        assert view_again["output"] == view["output"]
+        assert {reused[name]["status"] for name in ("listed", "each", "nap", "enrich")} == {
+            "reused"
+        }
+        assert "each[0]" not in reused
         child = get_run(view["children"][0]).view()
         assert (child.parent_run, child.status) == (run.id, "succeeded")
         assert {step["status"] for name, step in steps.items() if name != "each[1]"} == {

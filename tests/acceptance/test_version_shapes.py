@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from taskplatform import Run, get_run
+from taskplatform import Run, get_run, send_event
 from tests.acceptance.conftest import Ledger
 from tests.acceptance.processes import ROOT, wait_for, worker
 
@@ -161,3 +161,14 @@ def test_an_item_that_new_code_cannot_read(env: Env, ledger: Ledger, log: Path) 
     assert runs["items"].output == ["x", "y", "z"]
     counts = [ledger.count(f"start:each[{number}]")["items"] for number in range(3)]
     assert counts == [1, 2, 1]
+
+
+def test_a_wait_that_is_gone_still_needs_its_event(env: Env, ledger: Ledger, log: Path) -> None:
+    """The plan says so; when the event has come, the run goes on by the new code."""
+    run = _begin(env, ledger, log, ["wait-removed"])["wait-removed"]
+    note = "it stands at approval, and goes on when the event comes"
+    assert _plans(env)["wait-removed"]["note"] == note
+    with worker({**env, "TASKPLATFORM_PIPELINES": AFTER}, log):
+        send_event("parts.approved", {"id": "wait-removed"})
+        wait_for(lambda: run.refresh().status == "succeeded", 30, "it succeeded")
+    assert ledger.count("start:begin") == ledger.count("start:end") == {"wait-removed": 1}

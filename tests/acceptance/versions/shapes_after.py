@@ -225,3 +225,16 @@ items = Pipeline("items", input=Parts)
 def items_each(item: str, index: int, input: Parts) -> str:
     step(input, f"each[{index}]")
     return item
+
+
+wait_removed = Pipeline("wait-removed", input=Parts)
+
+
+@wait_removed.step(name="begin")
+def wait_removed_begin(input: Parts) -> Done:
+    return step(input, "begin")
+
+
+@wait_removed.step(name="end")
+def wait_removed_end(input: Parts, begin: Done) -> Done:
+    return step(input, "end")

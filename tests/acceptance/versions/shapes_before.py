@@ -184,3 +184,12 @@ def items_each(item: str, index: int, input: Parts) -> str:
     if index == 1:
         raise RuntimeError("not good enough yet")
     return item
+
+
+wait_removed = Pipeline("wait-removed", input=Parts, retry=LATER)
+wait_removed.wait("approval", event="parts.approved", match="id", timeout="7d")
+
+
+@wait_removed.step(name="end")
+def wait_removed_end(input: Parts) -> Done:
+    return step(input, "end")
