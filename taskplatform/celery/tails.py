@@ -21,8 +21,8 @@ _dumps: Callable[[Any], str] = kombu_json.dumps
 _loads: Callable[[str], Any] = kombu_json.loads
 
 
-def take_out(task: Any, pipeline: str, run_id: UUID) -> str | None:
-    """Leave only the run's own signatures in the message, and return the others as JSON."""
+def split(task: Any, pipeline: str, run_id: UUID) -> tuple[list[Any], str | None]:
+    """The run's own signatures that follow in the message, and those after them as JSON, if any."""
     request = task.request
     # The next one is the last of the list.
     following = list(request.chain or ())
@@ -31,10 +31,9 @@ def take_out(task: Any, pipeline: str, run_id: UUID) -> str | None:
         own += 1
     rest = following[: len(following) - own]
     if not rest:
-        return None
-    request.chain = following[len(rest) :]
+        return following, None
     tail = {"app": task.app.main, "chain": rest, "root": request.root_id, "parent": request.id}
-    return _dumps(tail)
+    return following[len(rest) :], _dumps(tail)
 
 
 def publish(connection: Session, app: Celery, run_id: UUID | None = None) -> int:
