@@ -1,5 +1,6 @@
 """Rests: what came of what a row rested on, as an outcome, or how it goes on resting."""
 
+from dataclasses import replace
 from time import monotonic
 
 from pydantic_core import from_json
@@ -93,6 +94,8 @@ def _passed_over(
     arrived = _arrive(child, branch)
     if not isinstance(arrived, Settlement):
         return arrived
+    assert arrived.wait is not None
+    arrived = replace(arrived, wait=replace(arrived.wait, passed=found.event))
     failure = Failure(
         "EventDoesNotFit", f"event {found.event} was passed over, the wait goes on: {error}", ""
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 from taskplatform.core.failure import Failure
 from taskplatform.core.pipeline import Declaration
+from taskplatform.core.shapes import Kind
 from taskplatform.executor import ending
 from taskplatform.executor.arrival import Arrival, arrive
 from taskplatform.executor.branch import Branch, stage_of
@@ -18,6 +19,7 @@ from taskplatform.storage.settlement import (
     ForkGroup,
     ForkMap,
     Join,
+    Keep,
     NewChild,
     PutBack,
     Result,
@@ -79,6 +81,21 @@ def never_started(
     message = f"no worker started the run within {within:g} s of its being ready"
     error = Failure("QueueTimeout", message, "").encode(claimed.step)
     return ending.failed(claimed, declaration, default_queue, error)
+
+
+def moved_on(branch: Branch, default_queue: str) -> Settlement | None:
+    """Let a row stand at the step that it is about to execute; None: it does already.
+
+    A row that has joined still stands at what it forked. Whoever looks at it from outside would
+    take the body of the next step for that, and it may belong on another queue.
+    """
+    claimed, step = branch.claimed, branch.step
+    if claimed.step == step.name or step.kind not in (Kind.BODY, Kind.CHILD):
+        return None
+    queue = step.queue or default_queue
+    if queue != claimed.queue:
+        return settled(claimed, PutBack(step.name, queue, rest=""))
+    return settled(claimed, Keep(step.name, mark=claimed.started))
 
 
 def resting(branch: Branch, arrival: Arrival) -> Settlement:

@@ -47,6 +47,7 @@ WITH open AS (
     LEFT JOIN taskplatform.holders ON holders.id = gone.holder
     LEFT JOIN taskplatform.workers ON workers.id = holders.worker
     WHERE gone.holder IS NOT NULL AND gone.started_at IS NOT NULL
+      AND gone.rest IS DISTINCT FROM 'branches'
 ), freed AS (
     DELETE FROM taskplatform.keys USING open WHERE keys.run_id = open.id
 )

@@ -36,6 +36,7 @@ UPDATE taskplatform.waits w SET event_id = %(id)s
 FROM unnest(%(runs)s::uuid[], %(steps)s::text[]) AS found(run_id, step)
 WHERE w.run_id = found.run_id AND w.step_name = found.step
   AND coalesce(w.event_id, %(id)s) = %(id)s AND w.event || '' = %(name)s
+  AND w.expires_at > clock_timestamp()
 """
 
 _WOKEN = """

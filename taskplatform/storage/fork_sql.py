@@ -90,7 +90,8 @@ SET pending = places.many,
 FROM places WHERE w.id = places.id
 """
 
-# A child owns no key: its run is wanted for this parent, whoever else has one.
+# A child owns no key: its run is wanted for this parent, whoever else has one. A branch that was
+# still held when its run failed for good makes none.
 CHILD_RUNS = f"""
 WITH held AS MATERIALIZED (
     SELECT w.run_id AS parent, w.priority AS inherited, r.owner AS parent_owner, d.*
@@ -99,6 +100,8 @@ WITH held AS MATERIALIZED (
          priority integer, run_timeout double precision, queue_timeout double precision)
     {HELD}
     JOIN taskplatform.runs r ON r.id = w.run_id
+    JOIN taskplatform.work main
+        ON main.run_id = w.run_id AND main.branch = '' AND main.failing IS NOT TRUE
 ), made AS (
     INSERT INTO taskplatform.runs (id, pipeline, status, input, key, owner, priority, forced,
                                    parent_run, parent_step, deadline, start_by)

@@ -125,6 +125,16 @@ WHERE c.id = ANY (%(runs)s::uuid[]) AND c.finished_at IS NOT NULL
   AND p.holder IS NULL AND p.due_at IS NOT NULL
 """
 
+# A child may have ended while somebody took the row that waits for it to look at it.
+WAKE_MISSED = """
+UPDATE taskplatform.work p SET due_at = NULL, reason = NULL, waiting_for = NULL
+WHERE p.run_id = ANY (%(runs)s::uuid[]) AND p.rest = 'child' AND p.reason = 'children'
+  AND p.holder IS NULL AND p.due_at IS NOT NULL
+  AND (SELECT finished_at FROM taskplatform.runs c
+       WHERE c.parent_run = p.run_id AND c.parent_step = p.step
+       ORDER BY c.id DESC LIMIT 1) IS NOT NULL
+"""
+
 # A run with several branches is running if any body runs, else it is what the branch that is due
 # first is. While some are ready a running one stays so, since they are claimed in a moment, unless
 # somebody has just given one back. Not EXISTS, which may be planned as a hash of all work.

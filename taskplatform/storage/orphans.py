@@ -6,9 +6,13 @@ from uuid import UUID
 from taskplatform.storage.cancel import cancel
 from taskplatform.storage.connection import Session
 
+# Not those of a run that was retried since: whoever asks may have been stopped for an hour.
 _CHILDREN = """
-SELECT id FROM taskplatform.runs
-WHERE parent_run = ANY (%s::uuid[]) AND finished_at IS NULL ORDER BY id
+SELECT c.id FROM taskplatform.runs c JOIN taskplatform.runs p ON p.id = c.parent_run
+LEFT JOIN taskplatform.work main ON main.run_id = p.id AND main.branch = ''
+WHERE c.parent_run = ANY (%s::uuid[]) AND c.finished_at IS NULL
+  AND (p.finished_at IS NOT NULL OR main.failing)
+ORDER BY c.id
 """
 
 

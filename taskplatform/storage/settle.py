@@ -158,12 +158,12 @@ def _write(connection: Session, settlements: Sequence[Settlement], worker: str) 
         sql.HANDLER_RUNS,
         [settle_rows.handler(one, made) for one in settlements for made in one.handlers],
     )
+    failing = [(one, then.run_error) for one, then in join if then.run_error is not None]
+    write(join_sql.FAIL_RUNS, [settle_rows.failed(one, error) for one, error in failing])
     _fork(settlements, write)
     write(
         sql.KEEP_WORK, [settle_rows.row(one, step=then.step, mark=then.mark) for one, then in keep]
     )
-    failing = [(one, then.run_error) for one, then in join if then.run_error is not None]
-    write(join_sql.FAIL_RUNS, [settle_rows.failed(one, error) for one, error in failing])
     write(sql.PUT_BACK_WORK, [settle_rows.put_back(one, then) for one, then in back])
     write(sql.END_WORK, [settle_rows.row(one) for one, _ in end])
     write(join_sql.JOIN, [settle_rows.row(one) for one, _ in join])
@@ -211,11 +211,14 @@ def _go_on(connection: Session, settlements: Sequence[Settlement], worker: str) 
     waiting = sorted({one.run_id for one in settlements if _rests_on(one, "event")})
     if waiting:
         connection.execute(waits.WAKE_MATCHED, {"runs": waiting})
+    looked = sorted({one.run_id for one in settlements if _rests_on(one, "child")})
+    if looked:
+        connection.execute(join_sql.WAKE_MISSED, {"runs": looked})
     children = sorted({one.run_id for one in settlements if one.parent_run and _ends(one)})
     if children:
         connection.execute(join_sql.WAKE_PARENTS, {"runs": children})
     parents = {one.parent_run for one in settlements if one.parent_run and _ends(one)}
-    changed = sorted({*forked, *waiting, *parents})
+    changed = sorted({*forked, *waiting, *looked, *parents})
     if changed:
         given_back = any(one.branch and isinstance(one.then, PutBack) for one in settlements)
         connection.execute(join_sql.DERIVE, {"runs": changed, "given_back": given_back})

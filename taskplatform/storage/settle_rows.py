@@ -153,6 +153,7 @@ def wait(one: Settlement, new: NewWait) -> Row:
         field=new.field,
         value=new.value,
         timeout=new.timeout,
+        passed=None if new.passed is None else str(new.passed),
     )
 
 

@@ -17,20 +17,26 @@ LOCK_EVENTS = """
 SELECT pg_advisory_xact_lock(hashtextextended(name, 0)) FROM unnest(%s::text[]) AS given(name)
 """
 
+# What was matched and not used, because its run failed meanwhile, is still there when the run is
+# retried; what was passed over makes place for the next.
 REGISTER = f"""
 INSERT INTO taskplatform.waits AS old
-    (run_id, step_name, work_id, event, field, value, expires_at)
+    (run_id, step_name, work_id, event, field, value, expires_at, passed)
 SELECT w.run_id, d.step, w.id, d.event, d.field, d.value,
-       coalesce(clock_timestamp() + make_interval(secs => d.timeout), 'infinity')
+       coalesce(clock_timestamp() + make_interval(secs => d.timeout), 'infinity'),
+       array_remove(ARRAY[d.passed], NULL)
 FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, step text, event text,
      field text, value text, timeout double precision, passed uuid)
 {HELD}
 ON CONFLICT (run_id, step_name) DO UPDATE
 SET work_id = excluded.work_id, event = excluded.event, field = excluded.field,
-    value = excluded.value, event_id = NULL,
-    expires_at = CASE WHEN old.event_id IS NULL THEN excluded.expires_at ELSE old.expires_at END,
-    passed = CASE WHEN old.event_id IS NULL THEN old.passed
-                  ELSE array_append(old.passed, old.event_id) END
+    value = excluded.value,
+    event_id = CASE WHEN (old.event, old.field, old.value)
+                         = (excluded.event, excluded.field, excluded.value)
+                         AND old.event_id <> ALL (excluded.passed) THEN old.event_id END,
+    expires_at = CASE WHEN excluded.passed = '{{}}' THEN excluded.expires_at
+                      ELSE old.expires_at END,
+    passed = old.passed || excluded.passed
 """
 
 # An event that was sent since the run was made counts; each is used by a run once.

@@ -96,7 +96,7 @@ class Rescuer:
         running = (
             loss.note.work_id == one.work_id and loss.note.epoch == one.epoch
             if loss.note is not None
-            else not loss.certain and lone and one.started
+            else not loss.certain and lone and one.started and one.rest != "branches"
         )
         if not running:
             return self._released(one, alone=loss.cause == "crashed" and not loss.certain)

@@ -22,12 +22,13 @@ ORDER BY random() LIMIT 2
 
 
 class Nemesis:
-    """One fault after the other; `done` counts them by kind."""
+    """One fault after the other; `done` counts them by kind, `times` is when each began."""
 
     KINDS = ("kill a child", "kill a supervisor", "pause a child", "empty Redis", "cut Postgres")
 
     def __init__(self, workers: Sequence[Worker], env: dict[str, str], seed: int) -> None:
         self.done: Counter[str] = Counter()
+        self.times: list[int] = []
         self._workers = workers
         self._env = env
         self._random = random.Random(seed)
@@ -41,6 +42,7 @@ class Nemesis:
             kind = kinds.pop() if kinds else self._random.choice(self.KINDS[:3])
             # The process may have ended by itself or by the last fault.
             with suppress(ProcessLookupError, IndexError):
+                self.times.append(time.monotonic_ns())
                 self._do(kind)
                 self.done[kind] += 1
             time.sleep(self._random.uniform(0.2, 0.8))

@@ -4,6 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from taskplatform.core import registry
+from taskplatform.executor.slots import SlotTable
+from tests.integration.races.hand import Hand
 from tests.integration.races.stage import Stage
 
 
@@ -13,3 +16,12 @@ def stage(database_url: str) -> Iterator[Stage]:
     stage = Stage(database_url)
     yield stage
     stage.close()
+
+
+@pytest.fixture
+def hands(stage: Stage) -> Iterator[list[Hand]]:
+    """Three children in the test's own hands, and a registry of its own."""
+    registry.clear()
+    table = SlotTable.create()
+    yield [Hand(stage, table) for _ in range(3)]
+    registry.clear()
