@@ -79,9 +79,10 @@ WHERE main.run_id = ANY (%(runs)s::uuid[]) AND main.branch = '' AND main.failing
   AND b.run_id = main.run_id AND b.branch <> '' AND b.holder IS NULL
 """
 
+# It still is a join, at a step that has ended, until somebody takes it to what undoes that.
 FAILING_GO_ON = """
 UPDATE taskplatform.work main
-SET due_at = NULL, rest = NULL, pending = NULL, next_item = NULL, reason = NULL
+SET due_at = NULL, pending = NULL, next_item = NULL, reason = NULL
 WHERE main.run_id = ANY (%(runs)s::uuid[]) AND main.branch = '' AND main.failing
   AND main.rest = 'branches' AND main.holder IS NULL AND main.due_at IS NOT NULL
   AND NOT EXISTS (SELECT FROM taskplatform.work b

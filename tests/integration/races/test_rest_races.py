@@ -66,6 +66,26 @@ def test_nobody_is_charged_for_the_loss_of_a_join(stage: Stage, hands: list[Hand
     assert stage.status(run) == "queued"
 
 
+@pytest.mark.parametrize("what", ["crashed", "cancelled"])
+def test_nobody_is_charged_for_the_loss_of_a_run_that_is_about_to_fail(
+    stage: Stage, hands: list[Hand], what: str
+) -> None:
+    """Its branches have ended, and what undoes them was not started."""
+    run = start(stage, forked())
+    shift(hands[0])
+    for how in ("ok", "permanent"):
+        hands[0].take(1, False)
+        hands[0].execute([how])
+        hands[0].commit()
+    (main,) = hands[0].take(1, False)
+    assert main.failing
+    if what == "crashed":
+        RESCUER.rescue(stage.connection, Loss(hands[0].holder, what, None, certain=False))
+    else:
+        cancel(stage.connection, run)
+    assert stage.attempts(run) == [("right", 1, "failed")]
+
+
 def test_a_child_that_is_retried_and_ends_while_its_parent_looks_is_not_missed(
     stage: Stage, hands: list[Hand]
 ) -> None:
