@@ -87,6 +87,7 @@ WHERE main.run_id = ANY (%(runs)s::uuid[]) AND main.branch = '' AND main.failing
   AND main.rest = 'branches' AND main.holder IS NULL AND main.due_at IS NOT NULL
   AND NOT EXISTS (SELECT FROM taskplatform.work b
                   WHERE b.run_id = main.run_id AND b.branch <> '')
+RETURNING main.queue
 """
 
 # A map is done when each of its items is; changed code may have dropped some.
@@ -115,6 +116,7 @@ WITH complete AS MATERIALIZED (
 )
 UPDATE taskplatform.work w SET due_at = NULL, reason = NULL
 FROM complete WHERE w.id = complete.id
+RETURNING w.queue
 """
 
 # Whoever waited for a run that has ended looks what became of it.
@@ -124,6 +126,7 @@ FROM taskplatform.runs c
 WHERE c.id = ANY (%(runs)s::uuid[]) AND c.finished_at IS NOT NULL
   AND p.run_id = c.parent_run AND p.step = c.parent_step AND p.rest = 'child'
   AND p.holder IS NULL AND p.due_at IS NOT NULL
+RETURNING p.queue
 """
 
 # A child may have ended while somebody took the row that waits for it to look at it.
