@@ -45,6 +45,8 @@ FROM taskplatform.runs r WHERE r.id = w.run_id AND w.due_at IS NOT NULL AND r.re
 ALTER TABLE taskplatform.step_results ADD COLUMN log text;
 ALTER TABLE taskplatform.step_attempts ADD COLUMN log text;
 
+CREATE INDEX work_joins ON taskplatform.work (run_id) WHERE rest = 'branches';
+
 -- The items of a map as they were when it was reached, each with its own result.
 CREATE TABLE taskplatform.items (
     run_id      uuid NOT NULL,
@@ -94,8 +96,10 @@ CREATE INDEX waits_matched ON taskplatform.waits (event_id) WHERE event_id IS NO
 CREATE TABLE taskplatform.canvases (
     run_id      uuid PRIMARY KEY,
     tail        json NOT NULL,
-    created_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+    created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    published_at timestamptz
 );
+CREATE INDEX canvases_open ON taskplatform.canvases (run_id) WHERE published_at IS NULL;
 """
 
 

@@ -59,6 +59,15 @@ end
 """
 
 
+# KEYS: the guard, queues. ARGV: how long the guard is kept, messages.
+_ONCE = """
+if redis.call('SET', KEYS[1], '1', 'NX', 'EX', ARGV[1]) then
+    for number = 2, #KEYS do redis.call('LPUSH', KEYS[number], ARGV[number]) end
+end
+"""
+_GUARD_SECONDS = 7 * 86400
+
+
 class Bell:
     """Rings, and listens, on one Redis."""
 
@@ -73,6 +82,7 @@ class Bell:
         )
         self._ring = self._redis.register_script(_RING)
         self._linger = self._redis.register_script(_LINGER)
+        self._once = self._redis.register_script(_ONCE)
 
     def ring(self, queues: Mapping[str, int], most: int = MOST_MESSAGES) -> None:
         """Wake up to so many processes for each queue. Raises Unavailable."""
@@ -82,6 +92,17 @@ class Bell:
                 messages = [message(SHIFT_TASK, queue) for _ in range(wanted)]
                 keys = [self._key("lingering", queue), self._list(queue)]
                 self._ring(keys=keys, args=[wanted, most, self._key("bell", ""), *messages])
+        except redis.RedisError as error:
+            raise Unavailable(f"broker unavailable: {error}") from error
+
+    def publish_once(self, guard: str, messages: Sequence[tuple[str, str]]) -> None:
+        """Put (list, message) on Redis, unless that was done under this guard within a week.
+
+        Raises Unavailable.
+        """
+        keys = [self._key("once", guard), *(f"{self._address.prefix}{one}" for one, _ in messages)]
+        try:
+            self._once(keys=keys, args=[_GUARD_SECONDS, *(message for _, message in messages)])
         except redis.RedisError as error:
             raise Unavailable(f"broker unavailable: {error}") from error
 

@@ -17,6 +17,7 @@ from taskplatform.celery.queues import served
 from taskplatform.errors import Unavailable
 from taskplatform.executor.batch import Batch
 from taskplatform.executor.child import Child
+from taskplatform.executor.one_step import OneStep
 from taskplatform.executor.slots import IDLE, SHIFT
 from taskplatform.settings import get_settings
 from taskplatform.storage.claim import Claimed
@@ -41,12 +42,18 @@ def work(app: Celery) -> None:
 
 
 def work_on(app: Celery, run_id: UUID) -> None:
-    """Execute one run as far as it goes; a run that somebody holds is left alone."""
+    """Execute the step that a run stands at; a run that somebody holds is left alone."""
     child = current_child(app)
     shift = Shift(child, served(app), bell(address_of(app)), 0)
-    claimed = child.claim_run(run_id)
-    child.remember(claimed)
-    Batch(child, shift.ring).execute(claimed)
+    child.slot.state = SHIFT
+    try:
+        claimed = child.claim_run(run_id)
+        child.remember(claimed)
+        OneStep(child, shift.ring).execute(claimed)
+    finally:
+        child.slot.state = IDLE
+    if child.leaving and not child.table.shutting_down:
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 class Shift:

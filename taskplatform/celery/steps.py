@@ -9,6 +9,14 @@ from taskplatform.celery.tasks import PlatformTask
 from taskplatform.core import registry
 
 
+class StepTask(PlatformTask):
+    """A message of a canvas. To receive it twice does no harm, to lose it may lose the canvas."""
+
+    abstract = True
+    acks_late = True
+    reject_on_worker_lost = True
+
+
 def register_steps(app: Celery) -> None:
     """Register a task for each declared body that has none yet."""
     for declaration in registry.all():
@@ -16,15 +24,15 @@ def register_steps(app: Celery) -> None:
         undoing = [step.compensation for step in bodies if step.compensation is not None]
         for step in (*bodies, *undoing):
             if step.task_name not in app.tasks:
-                _register(app, step.task_name)
+                _register(app, declaration.name, step.name, step.task_name)
 
 
-def _register(app: Celery, name: str) -> None:
-    @app.task(name=name, base=PlatformTask)
-    def execute(run_id: str) -> None:
-        """Execute the run from the step it stands at, if nobody else does."""
-        from taskplatform.celery.shift import work_on  # noqa: PLC0415 needs the app's queues
+def _register(app: Celery, pipeline: str, step: str, name: str) -> None:
+    @app.task(name=name, base=StepTask, bind=True)
+    def execute(self: Any, run_id: str) -> Any:
+        """Execute this step of the run, if it stands there; then the rest of the canvas."""
+        from taskplatform.celery.messages import receive  # noqa: PLC0415 needs the app's queues
 
-        work_on(app, UUID(run_id))
+        return receive(self, pipeline, step, UUID(run_id))
 
     _: Any = execute

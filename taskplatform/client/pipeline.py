@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from pydantic import BaseModel
 
@@ -33,6 +34,7 @@ class _Options:
     delay: float | None
     at: datetime | None
     force: bool | None
+    hold: bool = False
 
 
 class Pipeline(Declaration[In, Out]):
@@ -50,6 +52,7 @@ class Pipeline(Declaration[In, Out]):
         force: bool | None = None,
         request_id: str | None = None,
         connection: object = None,
+        hold: bool = False,
     ) -> Run[Out]:
         """Ask for a run; when this returns it is durable, and workers are being rung.
 
@@ -60,12 +63,28 @@ class Pipeline(Declaration[In, Out]):
         With `connection`, of psycopg 3 or SQLAlchemy, the run is a part of the transaction that
         is open there: it exists once that commits, and what is raised here does not end it.
 
+        With `hold` the run waits for the messages of a canvas (see `canvas`); after 10 s without
+        one it is executed like any other.
+
         Raises InvalidInput (nothing is stored), RequestIdReused, KeyBusy, UnusableConnection and
         Unavailable.
         """
-        options = _Options(key, owner, _priority(priority), *due(delay, at), force)
+        options = _Options(key, owner, _priority(priority), *due(delay, at), force, hold)
         row = self._row(input, options, text_of(request_id, "request_id"))
         return store(self, [row], connection)[0]
+
+    def canvas(self, run: Run[Out] | UUID) -> Any:
+        """The Celery chain of messages that execute a run enqueued with `hold`.
+
+        It goes anywhere in a canvas: `chain(before.s(), p.canvas(run), after.s())`. What comes
+        after it is given the run's output, once the run has succeeded.
+        Raises DeclarationError for a pipeline without a body.
+        """
+        # Loads Celery, which a process that only enqueues need not.
+        from taskplatform.celery.canvas import canvas  # noqa: PLC0415
+        from taskplatform.celery.installed import platform_app  # noqa: PLC0415
+
+        return canvas(platform_app(), self, run if isinstance(run, UUID) else run.id)
 
     async def aenqueue(
         self,
@@ -79,13 +98,16 @@ class Pipeline(Declaration[In, Out]):
         force: bool | None = None,
         request_id: str | None = None,
         connection: object = None,
+        hold: bool = False,
     ) -> Run[Out]:
         """Like `enqueue`, without blocking the event loop; `connection` is an async one."""
-        options = _Options(key, owner, _priority(priority), *due(delay, at), force)
+        options = _Options(key, owner, _priority(priority), *due(delay, at), force, hold)
         row = self._row(input, options, text_of(request_id, "request_id"))
         return (await astore(self, [row], connection))[0]
 
     def _row(self, input: object, options: _Options, request_id: str | None = None) -> NewRun:
+        if options.hold and (options.delay is not None or options.at is not None):
+            raise InvalidInput("hold=True goes with neither delay nor at: its canvas says when")
         model, data = self.accept(
             input.encode(errors="replace") if isinstance(input, str) else input
         )
@@ -111,6 +133,7 @@ class Pipeline(Declaration[In, Out]):
             forced=self.force_of(model) if options.force is None else options.force,
             run_timeout=self.run_timeout,
             queue_timeout=self.queue_timeout,
+            hold=options.hold,
         )
 
 

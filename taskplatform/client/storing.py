@@ -38,7 +38,7 @@ async def astore(
 def _store(pipeline: Declaration[In, Out], rows: Sequence[NewRun]) -> list[Run[Out]]:
     found = call(lambda connection, again: enqueue(connection, rows, again=again))
     ready = sum(one.created and one.status == "queued" for one in found)
-    if ready:
+    if ready and not rows[0].hold:
         ringer.RINGER.ring(rows[0].queue, ready)
     return _runs(pipeline, found)
 

@@ -17,19 +17,33 @@ def next_stage(declaration: Declaration[Any], done: Mapping[str, int]) -> Stage:
     it: no later stage has an output.
     """
     declared = declaration.stages
-    last = max(
-        (at for at, stage in enumerate(declared) for step in stage if step.name in done),
-        default=-1,
-    )
+    # Plain loops: this is asked once for every step that is executed.
+    last = len(declared) - 1
+    while last >= 0 and not _is_reached(declared[last], done):
+        last -= 1
     for at, stage in enumerate(declared):
-        missing = tuple(
-            step
-            for step in stage
-            if step.name not in done or (at == last and done[step.name] != step.version)
-        )
-        if missing:
-            return missing
+        for step in stage:
+            version = done.get(step.name)
+            if version is None or (at == last and version != step.version):
+                return _missing(stage, done, at == last)
     return ()
+
+
+def _is_reached(stage: Stage, done: Mapping[str, int]) -> bool:
+    for step in stage:  # noqa: SIM110 a generator costs more than what it would look at
+        if step.name in done:
+            return True
+    return False
+
+
+def _missing(stage: Stage, done: Mapping[str, int], is_last: bool) -> Stage:
+    if len(stage) == 1:
+        return stage
+    return tuple(
+        step
+        for step in stage
+        if step.name not in done or (is_last and done[step.name] != step.version)
+    )
 
 
 def next_step(declaration: Declaration[Any], done: Mapping[str, int]) -> Step | None:

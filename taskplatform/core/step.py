@@ -75,6 +75,11 @@ class Step:
         """The steps whose outputs it is given."""
         return tuple(one.step for one in self.bound.bindings if one.source is Source.OUTPUT)
 
+    @cached_property
+    def wants_context(self) -> bool:
+        """Whether the body is told of its attempt."""
+        return any(one.source is Source.CONTEXT for one in self.bound.bindings)
+
     @property
     def output_adapter(self) -> TypeAdapter[Any]:
         """The adapter of its return annotation."""

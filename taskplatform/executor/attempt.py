@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 HARD_GRACE = 3.0
 # A second connection is one that the server may not have left.
 NO_CONNECTION_PAUSE = 2.0
+NO_PROGRESS = (None, None)
+_UNSEEN = Context()
 
 
 class Revoked(Exception):
@@ -68,6 +70,10 @@ def attempt(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome:
 
 def context(child: Child, branch: Branch) -> Context:
     """The `ctx` of the attempt that is about to start."""
+    if not branch.step.wants_context and branch.step.heartbeat is None:
+        # Nobody can report: what would carry that is not made.
+        child.reporter = None
+        return _UNSEEN
     child.reporter = reporter = Reporter(child.slot)
     return Context(
         run_id=branch.claimed.run_id,
@@ -90,7 +96,9 @@ def _execute(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome
     hard = monotonic_ns() + int((seconds + HARD_GRACE) * 1e9)
     reporter = child.reporter
     work_id, epoch = branch.claimed.work_id, branch.claimed.epoch
-    reporter.begin(work_id, epoch, child.slot.begin(work_id, epoch, hard), step.heartbeat)
+    started_ns = child.slot.begin(work_id, epoch, hard)
+    if reporter is not None:
+        reporter.begin(work_id, epoch, started_ns, step.heartbeat)
     # After the note, never before it: either the supervisor sees the note and spares this claim,
     # or its request is seen here.
     if child.slot.revoke:
@@ -105,7 +113,7 @@ def _execute(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome
     outcome: Outcome
     try:
         try:
-            limit.arm(seconds, reporter.left if step.heartbeat else None)
+            limit.arm(seconds, reporter.left if reporter and step.heartbeat else None)
             value = step.function(**arguments)
             if isinstance(value, CoroutineType):
                 limit.disarm()
@@ -125,7 +133,8 @@ def _execute(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome
         raised, outcome = error, Failed(Failure.of(error))
     limit.disarm()
     current_log.reset(around)
-    branch.progress, branch.log = reporter.end(), log.close()
+    branch.progress = reporter.end() if reporter is not None else NO_PROGRESS
+    branch.log = log.close()
     if step.transactional:
         child.own_transaction.ended(outcome)
     child.slot.end()
@@ -153,6 +162,6 @@ def _on_the_loop(
         Resumed(coroutine, partial(instrument.entered, token), partial(instrument.left, token)),
         slot=child.slot,
         seconds=seconds,
-        silence=None if reporter.silence is None else reporter.left,
+        silence=reporter.left if reporter and reporter.silence is not None else None,
         bounded=not child.time_limit.available,
     ).result()

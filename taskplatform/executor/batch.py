@@ -208,7 +208,10 @@ class Batch:
     def _follow_up(self, committed: Sequence[Settlement]) -> None:
         if failed := [one.run_id for one in committed if fails(one)]:
             self._child.end_children(failed)
-        if rung := standing.made_ready(committed):
+        rung = standing.made_ready(committed)
+        for queue, many in self._child.woken_elsewhere().items():
+            rung[queue] = rung.get(queue, 0) + many
+        if rung:
             self._ring(rung)
 
     def _settle_apart(self, pending: list[Pending], error: psycopg.Error) -> None:

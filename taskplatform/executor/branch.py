@@ -38,7 +38,8 @@ class Branch:
     @property
     def number(self) -> int:
         """The number of the next attempt at the step, from 1."""
-        return self.claimed.attempts.get(self.label, 0) + 1
+        attempts = self.claimed.attempts
+        return attempts.get(self.label, 0) + 1 if attempts else 1
 
     @property
     def seconds_left(self) -> float | None:

@@ -5,6 +5,7 @@ import os
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TypeVar
@@ -13,10 +14,10 @@ from uuid import UUID
 import psycopg
 
 from taskplatform.core import registry
-from taskplatform.core.shapes import Kind
 from taskplatform.errors import Unavailable
 from taskplatform.executor.costs import BUDGET, Costs
 from taskplatform.executor.instruments import Instrument, Silent
+from taskplatform.executor.needs import Needs
 from taskplatform.executor.own_transaction import OwnTransaction
 from taskplatform.executor.reports import Reporter
 from taskplatform.executor.slots import Slot, SlotTable
@@ -67,7 +68,7 @@ class Child:
         self.instrument: Instrument = instrument or Silent()
         self.costs = Costs()
         self.time_limit = TimeLimit(lambda: self.slot.interrupt)
-        self.reporter = Reporter(self.slot)
+        self.reporter: Reporter | None = None
         self.own_transaction = OwnTransaction(url, f"taskplatform {worker_name} body")
         self.lock = threading.RLock()
         self.leaving = False
@@ -75,7 +76,9 @@ class Child:
         self._connection: Session | None = None
         self._last_epoch = 0
         self._doubtful_holder = 0
-        self._needed: tuple[tuple[str, ...], dict[str, tuple[str, ...]]] | None = None
+        self._needs = Needs()
+        self._served: frozenset[str] = frozenset()
+        self._woken: Counter[str] = Counter()
 
     @property
     def connection(self) -> Session:
@@ -112,6 +115,7 @@ class Child:
 
         Raises Unavailable when the database cannot be reached.
         """
+        self._served = frozenset(queues)
         with self.lock:
             return self._asking(
                 lambda: claim(
@@ -123,7 +127,7 @@ class Child:
                     limit=self.costs.limit(),
                     costs=self.costs.known,
                     budget=BUDGET,
-                    needs=self._needs(),
+                    needs=self._needs.of_maps(),
                 )
             )
 
@@ -136,7 +140,7 @@ class Child:
                     holder=self._holder(),
                     after=self._last_epoch,
                     run_id=run_id,
-                    needs=self._needs(),
+                    needs=self._needs.of_maps(),
                 )
             )
 
@@ -173,7 +177,9 @@ class Child:
                         # The answer to a COMMIT can be lost: what it ended looks refused now.
                         accepted |= committed(self.connection, settlements)
                     rest = [one for one in settlements if one.work_id not in accepted]
-                    accepted |= settle(self.connection, rest, worker=self.worker_name)
+                    accepted |= settle(
+                        self.connection, rest, worker=self.worker_name, woken=self._woken
+                    )
                 self._count_refused(settlements, accepted)
                 return accepted
             except _AWAY as error:
@@ -184,6 +190,11 @@ class Child:
                     return accepted
             time.sleep(pause)
         raise AssertionError("pauses never end")
+
+    def woken_elsewhere(self) -> dict[str, int]:
+        """What was made ready since this was last asked, on queues that are not served here."""
+        woken, self._woken = self._woken, Counter()
+        return {queue: many for queue, many in woken.items() if queue not in self._served}
 
     def end_children(self, runs: Sequence[UUID]) -> None:
         """Cancel what runs that fail have started, if the database can be reached."""
@@ -227,19 +238,6 @@ class Child:
         if late:
             self.slot.refused += late
             logger.warning("%d late result(s) refused: the work was taken over or ended", late)
-
-    def _needs(self) -> dict[str, tuple[str, ...]]:
-        """What the items of each map are given; those of the others are read whole."""
-        known = registry.names()
-        if self._needed is None or self._needed[0] != known:
-            maps = {
-                step.task_name: step.needs
-                for declaration in registry.all()
-                for step in declaration.steps
-                if step.kind is Kind.MAP
-            }
-            self._needed = (known, maps)
-        return self._needed[1]
 
     def _holder(self) -> int:
         slot = self.slot

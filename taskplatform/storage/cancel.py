@@ -85,6 +85,6 @@ def cancel(connection: Session, run_id: UUID, *, again: bool = False) -> bool:
             cancelled = connection.execute(_CANCEL, values)
             if above:
                 connection.execute(WAKE_PARENTS, {"runs": [run_id]})
-                connection.execute(DERIVE, {"runs": list(above)})
+                connection.execute(DERIVE, {"runs": list(above), "given_back": False})
         ended = {row[0] for row in cancelled}
     return run_id in ended or (again and before[run_id] == "cancelled")

@@ -82,14 +82,15 @@ WHERE w.id = ranked.id
 # all ready work instead.
 _TAKE_RUN = """
 WITH own AS MATERIALIZED (
-    SELECT id, holder, due_at FROM taskplatform.work
-    WHERE run_id = %(run_id)s
+    SELECT id, holder, due_at, rest FROM taskplatform.work
+    WHERE run_id = %(run_id)s AND branch = ''
     FOR UPDATE SKIP LOCKED
 )
 UPDATE taskplatform.work AS w
-SET holder = %(holder)s, epoch = nextval('taskplatform.epochs'), started_at = clock_timestamp()
+SET holder = %(holder)s, epoch = nextval('taskplatform.epochs'), started_at = clock_timestamp(),
+    due_at = NULL, rest = nullif(w.rest, 'canvas')
 FROM own
-WHERE w.id = own.id AND own.holder IS NULL AND own.due_at IS NULL
+WHERE w.id = own.id AND own.holder IS NULL AND (own.due_at IS NULL OR own.rest = 'canvas')
 """
 
 # The run row comes before the work row in the lock order, so this may not wait for it.
@@ -201,7 +202,7 @@ def claim(
 def claim_run(
     connection: Session, *, holder: int, after: int, run_id: UUID, needs: Needs = _NO_NEEDS
 ) -> list[Claimed]:
-    """Take the ready work of one run for `holder`, whatever its queue."""
+    """Take the main row of one run for `holder`, if it is ready or waits for a canvas's message."""
     values = {
         "holder": holder,
         "after": after,

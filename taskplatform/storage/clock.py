@@ -26,7 +26,10 @@ _MOVES = (
     SET expires_at = expires_at - {_BACK}, created_at = created_at - {_BACK}
     """,
     f"UPDATE taskplatform.events SET created_at = created_at - {_BACK}",
-    f"UPDATE taskplatform.canvases SET created_at = created_at - {_BACK}",
+    f"""
+    UPDATE taskplatform.canvases
+    SET created_at = created_at - {_BACK}, published_at = published_at - {_BACK}
+    """,
     f"""
     UPDATE taskplatform.items
     SET started_at = started_at - {_BACK}, finished_at = finished_at - {_BACK}

@@ -71,6 +71,7 @@ def send(
         if stored.fetchone() is None:
             return {}
         given = {"id": id, "name": name, "values": wanted, "data": data.decode()}
+        given["given_back"] = False
         found = connection.execute(_OPEN, given).fetchall()
         ring: dict[str, int] = {}
         if found:

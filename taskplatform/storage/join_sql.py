@@ -87,6 +87,7 @@ WHERE main.run_id = ANY (%(runs)s::uuid[]) AND main.branch = '' AND main.failing
   AND main.rest = 'branches' AND main.holder IS NULL AND main.due_at IS NOT NULL
   AND NOT EXISTS (SELECT FROM taskplatform.work b
                   WHERE b.run_id = main.run_id AND b.branch <> '')
+RETURNING main.queue
 """
 
 # A map is done when each of its items is; changed code may have dropped some.
@@ -115,6 +116,7 @@ WITH complete AS MATERIALIZED (
 )
 UPDATE taskplatform.work w SET due_at = NULL, reason = NULL
 FROM complete WHERE w.id = complete.id
+RETURNING w.queue
 """
 
 # Whoever waited for a run that has ended looks what became of it.
@@ -124,6 +126,7 @@ FROM taskplatform.runs c
 WHERE c.id = ANY (%(runs)s::uuid[]) AND c.finished_at IS NOT NULL
   AND p.run_id = c.parent_run AND p.step = c.parent_step AND p.rest = 'child'
   AND p.holder IS NULL AND p.due_at IS NOT NULL
+RETURNING p.queue
 """
 
 # A child may have ended while somebody took the row that waits for it to look at it.
@@ -137,21 +140,26 @@ WHERE p.run_id = ANY (%(runs)s::uuid[]) AND p.rest = 'child' AND p.reason = 'chi
 """
 
 # A run with several branches is running if any body runs, else it is what the branch that is due
-# first is. While some are ready a running one stays so: they are claimed in a moment. Not EXISTS,
-# which may be planned as a hash of all the work there is.
+# first is. While some are ready a running one stays so, since they are claimed in a moment, unless
+# somebody has just given one back. Not EXISTS, which may be planned as a hash of all work.
 DERIVE = """
 UPDATE taskplatform.runs r
 SET status = now.status, reason = now.reason, due_at = now.due_at, waiting_for = now.waiting_for,
     version = r.version + 1
 FROM unnest(%(runs)s::uuid[]) AS given(id)
+CROSS JOIN LATERAL (SELECT status FROM taskplatform.runs WHERE id = given.id LIMIT 1) AS old
 CROSS JOIN LATERAL (
-    SELECT CASE WHEN (
+    SELECT CASE WHEN old.status = 'running' AND NOT %(given_back)s AND (
+                   SELECT true FROM taskplatform.work
+                   WHERE run_id = given.id AND (holder IS NOT NULL OR due_at IS NULL) LIMIT 1
+               ) THEN 'running'
+               WHEN (
                    SELECT true FROM taskplatform.work
                    WHERE run_id = given.id AND holder IS NOT NULL LIMIT 1
                ) THEN 'running'
                WHEN (
                    SELECT true FROM taskplatform.work
-                   WHERE run_id = given.id AND holder IS NULL AND due_at IS NULL LIMIT 1
+                   WHERE run_id = given.id AND due_at IS NULL LIMIT 1
                ) THEN 'queued'
                ELSE 'waiting' END AS status
 ) AS state
@@ -165,7 +173,6 @@ CROSS JOIN LATERAL (
            CASE WHEN first.due_at < 'infinity' THEN first.due_at END AS due_at, first.waiting_for
 ) AS now
 WHERE r.id = given.id AND r.finished_at IS NULL
-  AND NOT (r.status = 'running' AND now.status = 'queued')
   AND (r.status, r.reason, r.due_at, r.waiting_for)
       IS DISTINCT FROM (now.status, now.reason, now.due_at, now.waiting_for)
 """

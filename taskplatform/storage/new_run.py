@@ -9,6 +9,9 @@ from uuid import UUID
 from taskplatform.storage.connection import Session
 from taskplatform.storage.script import Statement
 
+# After so many seconds without a message of its canvas, shifts execute a run.
+HOLD = 10.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewRun:
@@ -16,6 +19,7 @@ class NewRun:
 
     With a `queue_timeout` it fails if it has not started so long after it was ready.
 
+    A run on `hold` waits for the messages of a canvas, for HOLD seconds.
     The id is the client's, so that a call whose answer was lost can be repeated.
     """
 
@@ -35,6 +39,7 @@ class NewRun:
     queue_timeout: float | None = None
     replay_of: UUID | None = None
     replay_from: str | None = None
+    hold: bool = False
 
     @property
     def owned_key(self) -> str | None:
@@ -71,9 +76,11 @@ WITH given AS MATERIALIZED (
     ON CONFLICT DO NOTHING
     RETURNING id, pipeline, priority, due_at
 )
-INSERT INTO taskplatform.work (run_id, pipeline, step, queue, priority, due_at)
-SELECT id, pipeline, %b, %b, priority, due_at FROM stored ORDER BY id
-RETURNING run_id, due_at IS NOT NULL
+INSERT INTO taskplatform.work (run_id, pipeline, step, queue, priority, due_at, rest)
+SELECT id, pipeline, %b, %b, priority,
+       coalesce(due_at, clock_timestamp() + make_interval(secs => %b::double precision)), %b
+FROM stored ORDER BY id
+RETURNING run_id, due_at IS NOT NULL AND rest IS NULL
 """
 
 
@@ -92,11 +99,11 @@ def inserts(rows: Sequence[NewRun]) -> list[Statement]:
     return [_insert(*place, list(group)) for place, group in groupby(rows, key=_place)]
 
 
-def _place(row: NewRun) -> tuple[str, str, str]:
-    return row.pipeline, row.first_step, row.queue
+def _place(row: NewRun) -> tuple[str, str, str, bool]:
+    return row.pipeline, row.first_step, row.queue, row.hold
 
 
-def _insert(pipeline: str, step: str, queue: str, rows: Sequence[NewRun]) -> Statement:
+def _insert(pipeline: str, step: str, queue: str, hold: bool, rows: Sequence[NewRun]) -> Statement:
     return Statement(
         _INSERT,
         (
@@ -118,5 +125,7 @@ def _insert(pipeline: str, step: str, queue: str, rows: Sequence[NewRun]) -> Sta
             pipeline,
             step,
             queue,
+            HOLD if hold else None,
+            "canvas" if hold else None,
         ),
     )

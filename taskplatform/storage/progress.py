@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from taskplatform.storage.connection import Session
 
 # Rows that somebody locks are about to change: they are left out until the next time. An output of
-# this epoch that is younger than the report is the body's own: the holder has gone on.
+# this epoch that is younger than the report is of that body: the holder has gone on. The holder is
+# compared such that the planner does not walk the index of all held work for each row.
 _WRITE = """
 WITH told AS MATERIALIZED (
     SELECT w.id, d.done, d.total, clock_timestamp() - make_interval(secs => d.ago) AS at
@@ -14,7 +15,7 @@ WITH told AS MATERIALIZED (
                 %s::double precision[], %s::double precision[])
          AS d(id, epoch, holder, done, total, ago)
     JOIN taskplatform.work w ON w.id = d.id
-    WHERE w.epoch = d.epoch AND w.holder = d.holder
+    WHERE w.epoch = d.epoch AND coalesce(w.holder, 0) = d.holder
       AND NOT EXISTS (SELECT FROM taskplatform.step_results s
                       WHERE s.run_id = w.run_id AND s.epoch = w.epoch
                         AND s.finished_at > clock_timestamp() - make_interval(secs => d.ago))

@@ -107,7 +107,7 @@ def retry(connection: Session, run_id: UUID, plan: Plan, *, again: bool = False)
                 connection.execute(_DUE_NOW, (run_id,))
                 connection.execute(_FORGIVE, (run_id,))
                 connection.execute(_START_ANY_TIME, (run_id,))
-                connection.execute(DERIVE, {"runs": [run_id]})
+                connection.execute(DERIVE, {"runs": [run_id], "given_back": False})
             return Retried(waiting[0], taken_up=True)
         if status != "failed":
             raise Conflict(f"run {run_id} is {_state(status, reason, due_at, waiting_for)}")

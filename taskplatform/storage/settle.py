@@ -5,8 +5,11 @@ work by id), so that the writing statements see what was there when the locks we
 write joins the work row on the epoch: a late writer matches nothing and is refused.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
+
+from psycopg import Cursor
 
 from taskplatform.storage import fork_sql, join_sql, settle_rows, waits
 from taskplatform.storage import settle_sql as sql
@@ -23,10 +26,17 @@ from taskplatform.storage.settlement import (
 )
 
 
-def settle(connection: Session, settlements: Sequence[Settlement], *, worker: str) -> set[int]:
+def settle(
+    connection: Session,
+    settlements: Sequence[Settlement],
+    *,
+    worker: str,
+    woken: Counter[str] | None = None,
+) -> set[int]:
     """Commit the settlements; return the ids of the work that was still held under its epoch.
 
-    The others were refused, whole: their work has a newer epoch, or none.
+    The others were refused, whole: their work has a newer epoch, or none. What else can go on by
+    this (joins, parents of children) is counted in `woken`, by queue.
     """
     if any(one.expected is not None for one in settlements):
         return _settle_expected(connection, settlements, worker)
@@ -36,7 +46,9 @@ def settle(connection: Session, settlements: Sequence[Settlement], *, worker: st
         return _finish(connection, settlements, worker)
     with one_trip(connection):
         locked = _lock(connection, settlements)
-        _write(connection, settlements, worker)
+        going_on = _write(connection, settlements, worker)
+    if woken is not None:
+        woken.update(queue for cursor in going_on for (queue,) in cursor)
     return {row[0] for row in locked}
 
 
@@ -132,7 +144,9 @@ def _touches_run(one: Settlement) -> bool:
     return not isinstance(one.then, Keep) or one.then.mark or one.branch
 
 
-def _write(connection: Session, settlements: Sequence[Settlement], worker: str) -> None:
+def _write(
+    connection: Session, settlements: Sequence[Settlement], worker: str
+) -> list[Cursor[Any]]:
     def write(statement: str, rows: list[Row]) -> None:
         if rows:
             connection.execute(statement, {"rows": encode(rows), "worker": worker})
@@ -167,7 +181,7 @@ def _write(connection: Session, settlements: Sequence[Settlement], worker: str) 
     write(sql.PUT_BACK_WORK, [settle_rows.put_back(one, then) for one, then in back])
     write(sql.END_WORK, [settle_rows.row(one) for one, _ in end])
     write(join_sql.JOIN, [settle_rows.row(one) for one, _ in join])
-    _go_on(connection, settlements, worker)
+    return _go_on(connection, settlements, worker)
 
 
 def _of_step(one: Settlement) -> bool:
@@ -201,13 +215,17 @@ def _fork(settlements: Sequence[Settlement], write: Any) -> None:
     )
 
 
-def _go_on(connection: Session, settlements: Sequence[Settlement], worker: str) -> None:
+def _go_on(
+    connection: Session, settlements: Sequence[Settlement], worker: str
+) -> list[Cursor[Any]]:
     """See who can go on now: joins, runs that fail, who waits for an event or for a child."""
+    woken: list[Cursor[Any]] = []
     forked = sorted({one.run_id for one in settlements if one.branch or _may_join(one)})
     if forked:
         values = {"runs": forked, "worker": worker}
-        for statement in (join_sql.SWEEP, join_sql.FAILING_GO_ON, join_sql.COMPLETE):
-            connection.execute(statement, values)
+        connection.execute(join_sql.SWEEP, values)
+        woken.append(connection.execute(join_sql.FAILING_GO_ON, values))
+        woken.append(connection.execute(join_sql.COMPLETE, values))
     waiting = sorted({one.run_id for one in settlements if _rests_on(one, "event")})
     if waiting:
         connection.execute(waits.WAKE_MATCHED, {"runs": waiting})
@@ -216,11 +234,13 @@ def _go_on(connection: Session, settlements: Sequence[Settlement], worker: str) 
         connection.execute(join_sql.WAKE_MISSED, {"runs": looked})
     children = sorted({one.run_id for one in settlements if one.parent_run and _ends(one)})
     if children:
-        connection.execute(join_sql.WAKE_PARENTS, {"runs": children})
+        woken.append(connection.execute(join_sql.WAKE_PARENTS, {"runs": children}))
     parents = {one.parent_run for one in settlements if one.parent_run and _ends(one)}
     changed = sorted({*forked, *waiting, *looked, *parents})
     if changed:
-        connection.execute(join_sql.DERIVE, {"runs": changed})
+        given_back = any(one.branch and isinstance(one.then, PutBack) for one in settlements)
+        connection.execute(join_sql.DERIVE, {"runs": changed, "given_back": given_back})
+    return woken
 
 
 def _may_join(one: Settlement) -> bool:

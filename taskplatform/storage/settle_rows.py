@@ -75,6 +75,7 @@ def waiting(one: Settlement, then: PutBack) -> Row:
         waiting_for=then.waiting_for,
         run_error=_fragment(then.run_error),
         started_ago=_started_ago(one),
+        held=then.rest == "canvas",
     )
 
 

@@ -141,15 +141,15 @@ WHERE r.id = w.run_id AND d.mark AND r.status <> 'running'
 
 WAIT_RUNS = f"""
 UPDATE taskplatform.runs r
-SET status = CASE WHEN d.delay IS NULL THEN 'queued' ELSE 'waiting' END,
+SET status = CASE WHEN d.delay IS NULL OR d.held THEN 'queued' ELSE 'waiting' END,
     reason = CASE WHEN d.delay IS NOT NULL THEN d.reason END,
-    due_at = CASE WHEN d.delay < 'infinity'
+    due_at = CASE WHEN d.delay < 'infinity' AND NOT d.held
                   THEN clock_timestamp() + make_interval(secs => d.delay) END,
     waiting_for = CASE WHEN d.delay IS NOT NULL THEN d.waiting_for END, version = version + 1,
     error = coalesce(r.error, d.run_error),
     started_at = coalesce(r.started_at, clock_timestamp() - make_interval(secs => d.started_ago))
 FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, delay double precision,
-     reason text, waiting_for text, started_ago double precision, run_error json)
+     reason text, waiting_for text, started_ago double precision, run_error json, held boolean)
 {HELD}
 WHERE r.id = w.run_id
 """

@@ -17,6 +17,7 @@ from taskplatform.settings import get_settings
 from taskplatform.storage import workers
 from taskplatform.storage.dispatch import Outlook, outlook, release_due
 from taskplatform.storage.prune import BATCH, prune
+from taskplatform.supervisor import canvases
 from taskplatform.supervisor.children import Children
 from taskplatform.supervisor.leases import Leases
 from taskplatform.supervisor.rescue import Loss, Rescuer, lost_holders
@@ -34,6 +35,7 @@ RESCUE_EVERY = 1.0
 REPORT_EVERY = 3.0
 PRUNE_EVERY = 60.0
 UNSTARTED_EVERY = 1.0
+_LONGEST = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,7 @@ class Supervisor:
         self._ring(self._watch.tick())
         self._leases.tick()
         self._every("dispatch", DISPATCH_EVERY, self._dispatch)
+        self._every("canvases", _LONGEST, lambda: canvases.sweep(self._database))
         self._every("rescue", RESCUE_EVERY, self._rescue_others)
         self._every("report", REPORT_EVERY, self._report)
         self._every("prune", PRUNE_EVERY, self._prune)

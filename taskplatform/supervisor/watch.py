@@ -138,6 +138,9 @@ class Watch:
         for slot, note in notes:
             if note.work_id not in wanted and slot.note() == note:
                 slot.cancelled = True
+                # Between the two looks its next body may have begun, which somebody does want.
+                if slot.note() != note:
+                    slot.cancelled = False
 
 
 def _body(note: Note) -> Body:

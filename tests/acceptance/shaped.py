@@ -99,7 +99,7 @@ def five(input: Order) -> int:
 
 
 patient = Pipeline("patient", input=Order)
-patient.wait("approval", event="order.approved", match="id", timeout="3d")
+patient.wait("approval", event="patient.approved", match="id", timeout="3d")
 
 
 @patient.step
@@ -130,7 +130,7 @@ wide = Pipeline("wide", input=Batch)
 
 
 def _order(input: Batch) -> Order:
-    return Order(ledger=input.ledger, id=input.id, seconds=input.seconds)
+    return Order(ledger=input.ledger, id=input.id, seconds=20 * input.seconds)
 
 
 wide.child("kid-one", busy, input=_order, group="all")

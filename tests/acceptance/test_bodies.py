@@ -103,6 +103,23 @@ def test_a_body_hears_of_a_cancel_at_once(
         assert run.refresh().status == "cancelled"
 
 
+@both
+def test_an_async_body_is_handed_back_at_the_end_of_a_shutdown(
+    env: dict[str, str], log: Path, where: bodies.Where, pool: tuple[str, ...]
+) -> None:
+    """F11: its `finally` is executed, and no retry is used."""
+    env |= {"TASKPLATFORM_SHUTDOWN_GRACE": "0.5"}
+    with worker(env, log, *pool) as started:
+        run = bodies.stopping_async.enqueue(where)
+        wait_for(lambda: where.told("started"), 20, "the body runs")
+        started.term()
+        started.process.wait(30)
+    assert where.told("cancelled")
+    (attempt,) = run.view().steps[0].attempts
+    assert attempt.outcome == "interrupted"
+    assert run.refresh().status == "queued"
+
+
 def test_a_silent_body_is_timed_out(env: dict[str, str], log: Path, where: bodies.Where) -> None:
     """Its heartbeats keep it alive for longer than it may be silent."""
     with worker(env, log, *PREFORK):

@@ -74,6 +74,27 @@ print(run.status, run.view().steps[0].attempts[0].outcome)
 """
 
 
+CANVAS = """
+from celery import chain
+from tests.acceptance.shop import celery, tasks
+run = tasks.parcel.enqueue({"ledger": "LEDGER", "id": "a"}, hold=True)
+sent = chain(tasks.parcel.canvas(run), tasks.send_mail.si(), app=celery.app).apply_async()
+print(sent.get(timeout=9), run.refresh().status)
+"""
+
+
+@pytest.mark.parametrize("serializer", ["json", "pickle"])
+def test_a_run_is_a_part_of_the_projects_canvas(
+    shop: Env, ledger: Ledger, log: Path, serializer: str
+) -> None:
+    """By messages, in less than the ten seconds of silence; what follows goes its own route."""
+    shop |= {"SHOP_SERIALIZER": serializer, "C_FORCE_ROOT": "1"}
+    with worker(shop, log, "-c", "2", app=SHOP):
+        answers = python(shop, CANVAS.replace("LEDGER", str(ledger.path)))
+    assert answers == "mail succeeded", log.read_text()
+    assert ledger.count("start:pack") == ledger.count("start:ship") == {"a": 1}
+
+
 def test_its_supervisor_knows_the_pipelines_of_the_app(
     shop: Env, ledger: Ledger, log: Path
 ) -> None:

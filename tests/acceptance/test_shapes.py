@@ -116,7 +116,7 @@ def test_10000_waiting_runs_hold_no_slot_no_connection_and_cost_no_query(
         wait_for(lambda: log.read_bytes().count(b"succeeded") > shifts, 30, "shifts have ended")
         assert rate() < quiet * 1.5 + 2
         assert ask(connections) <= open_before + 2
-        send_event("order.approved", {"id": "77"})
+        send_event("patient.approved", {"id": "77"})
         wait_for(lambda: ledger.has("approved", "77"), 10, "the one that was approved goes on")
         advance("3d")
         wait_for(lambda: len(ledger.count("approved")) == 10_000, 120, "all go on")

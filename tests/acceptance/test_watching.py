@@ -94,10 +94,21 @@ def test_sentry_sees_each_attempt_as_a_transaction_and_each_failure_as_an_error(
     statuses = [one["contexts"]["trace"]["status"] for one in found.transactions(TASKS[1])]
     assert sorted(statuses) == ["internal_error", "internal_error", "ok"]
     # Each is a trace of its own, not a part of its shift's.
-    traces = {
-        one["contexts"]["trace"]["span_id"] for name in TASKS for one in found.transactions(name)
-    }
-    assert len(traces) == sum(ATTEMPTS.values())
+    traces = [one["contexts"]["trace"] for name in TASKS for one in found.transactions(name)]
+    assert len({one["span_id"] for one in traces}) == sum(ATTEMPTS.values())
+
+
+def test_sentrys_streamed_spans_show_each_attempt_too(env: Env, ledger: Ledger, log: Path) -> None:
+    """The SDK's other way to send traces."""
+    with collector() as found:
+        told = {**env, **MODULE, "WATCH_SENTRY": found.dsn, "WATCH_LIFECYCLE": "stream"}
+        with worker(told, log, "-c", "2"):
+            execute(ledger)
+        wait_for(lambda: len(found.errors()) == 3, 10, "the errors arrived")
+    segments = Counter(one["name"] for one in found.streamed if one["is_segment"])
+    assert {name: segments[name] for name in TASKS} == ATTEMPTS
+    failed = [one for one in found.streamed if one["status"] == "error" and one["is_segment"]]
+    assert Counter(one["name"] for one in failed)["watched.unsteady"] == 2
 
 
 def test_opentelemetry_sees_each_attempt_as_a_span_with_its_error(

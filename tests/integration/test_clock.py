@@ -13,7 +13,7 @@ _MOMENTS = {
     "items": ("started_at", "finished_at"),
     "waits": ("created_at", "expires_at"),
     "events": ("created_at",),
-    "canvases": ("created_at",),
+    "canvases": ("created_at", "published_at"),
     "keys": ("expires_at",),
 }
 # finished_at of runs moves too; the run of this test is open.
@@ -50,7 +50,11 @@ def _fill(session: Session) -> None:
     session.execute(
         "INSERT INTO taskplatform.events (id, name, data) VALUES (%s, 'e', '{}')", (event,)
     )
-    session.execute("INSERT INTO taskplatform.canvases (run_id, tail) VALUES (%s, '[]')", (run,))
+    session.execute(
+        "INSERT INTO taskplatform.canvases (run_id, tail, published_at)"
+        " VALUES (%s, '[]', clock_timestamp())",
+        (run,),
+    )
     session.execute(
         "INSERT INTO taskplatform.keys (pipeline, key, run_id, expires_at)"
         " VALUES ('p', 'k', %s, now())",

@@ -23,8 +23,10 @@ from taskplatform.storage import (
     fork_sql,
     join_sql,
     orphans,
+    progress,
     running,
     settle_sql,
+    unstarted,
     waits,
 )
 from taskplatform.storage.connection import Session, connect
@@ -102,6 +104,7 @@ NAMED: dict[str, Any] = {
     "epoch": 1,
     "started_at": "2026-01-01T00:00:00Z",
     "needs": "{}",
+    "given_back": True,
     "runs": RUNS,
     "steps": ["second"] * LIMIT,
     "id": UUID(int=BACKLOG * 3),
@@ -118,6 +121,12 @@ IN_ORDER: dict[str, list[Any]] = {
     "_RELEASE": [WORK],
     "_SEEN": [0.1, WORK[0], 1],
     "_STILL_HELD": [WORK, [1] * LIMIT],
+    "_WRITE": [WORK, [1] * LIMIT, [HOLDER] * LIMIT, *([[0.1] * LIMIT] * 3)],
+    "_OVERDUE": [["five", "other"], LIMIT],
+    "_ANY": [["five", "other"]],
+    "unstarted._LOCK": [RUNS],
+    "unstarted._TAKE": [HOLDER, RUNS],
+    "_FORGET_OTHERS": [RUNS],
     "LOCK_EVENTS": [["a", "b"]],
     "events._LOCK": [["a", "b"]],
     "_STORE": [UUID(int=BACKLOG * 4), "approved", "{}"],
@@ -136,6 +145,8 @@ HOT = (
     events,
     children,
     orphans,
+    progress,
+    unstarted,
 )
 # Parts of statements.
 FRAGMENTS = {"HELD", "IS_HELD"}

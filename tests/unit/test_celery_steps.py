@@ -38,9 +38,11 @@ def test_bodies_are_tasks_and_so_are_compensations() -> None:
     pipeline.wait("paid", event="order.paid")
     pipeline.child("invoice", other, input=make)
     app = Celery(set_as_current=False)
+    # Celery's own tasks, and those that other modules share with every app.
+    before = set(app.tasks)
     register_steps(app)
     register_steps(app)
-    assert {name for name in app.tasks if not name.startswith("celery.")} == {
+    assert set(app.tasks) - before == {
         "other.charge",
         "order.charge",
         "order.charge:compensate",

@@ -38,6 +38,14 @@ def test_the_diagram_has_every_transition_and_no_other() -> None:
     assert set(arrows) == {(one, other) for one, next in TRANSITIONS.items() for other in next}
 
 
+def test_every_statement_that_the_architecture_names_is_one() -> None:
+    text = (ROOT / "docs/architecture.md").read_text()
+    told = set(re.findall(r"`([A-Z_]{4,})`", text.partition("## Forks")[2].partition("\n## ")[0]))
+    code = "".join(path.read_text() for path in (ROOT / "taskplatform/storage").glob("*.py"))
+    assert told
+    assert told <= set(re.findall(r"^([A-Z_]+) = ", code, re.MULTILINE))
+
+
 def test_the_glossary_is_in_order() -> None:
     words = re.findall(r"^\| \*\*(.+?)\*\*", (ROOT / "docs/glossary.md").read_text(), re.MULTILINE)
     assert words == sorted(words)

@@ -12,6 +12,7 @@ from taskplatform.core.ids import uuid7
 from taskplatform.core.item_error import ItemError
 from taskplatform.core.retry import Retry
 from taskplatform.errors import Permanent
+from taskplatform.executor.batch import Batch
 from taskplatform.storage import clock, events
 from taskplatform.storage.cancel import cancel
 from taskplatform.storage.dispatch import release_due
@@ -503,3 +504,31 @@ def test_a_run_that_fails_ends_the_children_that_nobody_waits_for_any_more(
     kids = house.stage.rows("SELECT status FROM taskplatform.runs WHERE parent_run = %s", run)
     assert kids == [("cancelled",)]
     assert count.of("work") == 0
+
+
+def test_a_join_rings_for_a_queue_that_is_not_served_where_its_last_branch_ended(
+    house: House,
+) -> None:
+    p = Pipeline("p", input=Request)
+
+    @p.step(group="both", queue="net")
+    def left(input: Request) -> int:
+        return 1
+
+    @p.step(group="both", queue="net")
+    def right(input: Request) -> int:
+        return 2
+
+    @p.step
+    def end(left: int, right: int) -> int:
+        return left + right
+
+    house.stage.runs(first_step="left", queue="default", input=b"{}")
+    house.shift(house.child())
+    net = house.child()
+    for _ in range(2):
+        house.rung.clear()
+        claimed, _ = net.claim(["net"])
+        net.remember(claimed)
+        Batch(net, house.rung.append).execute(claimed)
+    assert house.rung == [{"default": 1}]

@@ -134,3 +134,14 @@ def test_a_branch_that_fails_for_good_drops_what_nobody_holds(stage: Stage) -> N
     (main,) = stage.take()
     assert (main.branch, main.failing, main.error) == ("", True, b'{"type":"X"}')
     assert main.versions == {"b": 1}
+
+
+def test_a_run_whose_only_body_was_given_back_is_not_running(stage: Stage) -> None:
+    (run,) = stage.runs()
+    (one,) = stage.take()
+    fork(stage, one, ForkGroup([("a", "q"), ("b", "q")]))
+    held = stage.take_started()
+    assert stage.status(run) == "running"
+    back = Settlement(held.work_id, held.epoch, run, PutBack("a", "q", tried=True), branch=True)
+    settle(stage.connection, [back], worker="w")
+    assert stage.status(run) == "queued"

@@ -1,0 +1,64 @@
+"""Receiving a canvas's message: the step it names, then the rest of the canvas."""
+
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from celery.exceptions import Ignore
+
+from taskplatform.celery import tails
+from taskplatform.celery.identity import current_child
+from taskplatform.celery.shift import work_on
+from taskplatform.core import registry
+from taskplatform.core.segments import next_stage
+from taskplatform.errors import Unavailable
+from taskplatform.executor.child import Child
+from taskplatform.storage import canvases
+
+# While the database is away, the message comes back so often.
+_AGAIN = 1.0
+
+
+def receive(task: Any, pipeline: str, step: str, run_id: UUID) -> None:
+    """Execute the step, if the run stands there; go on in the canvas only if it is done.
+
+    What comes after the run is taken out of the message by the first one, and published once
+    when the run has succeeded, whoever ends it. Raises Ignore to end this message's part.
+    """
+    child = current_child(task.app)
+    try:
+        done = _execute(task, child, pipeline, step, run_id)
+    except (psycopg.OperationalError, psycopg.InterfaceError, Unavailable) as error:
+        raise task.retry(exc=error, countdown=_AGAIN, max_retries=None) from error
+    if not done:
+        raise Ignore
+
+
+def _execute(task: Any, child: Child, pipeline: str, step: str, run_id: UUID) -> bool:
+    own, tail = tails.split(task, pipeline, run_id)
+    with child.lock:
+        if tail is not None:
+            canvases.keep(child.connection, run_id, tail)
+            # Not before it is stored: until then a message that comes back has to have it.
+            task.request.chain = own
+        before = canvases.seen(child.connection, run_id)
+    if not _done(before, pipeline, step):
+        work_on(task.app, run_id)
+    with child.lock:
+        after = canvases.seen(child.connection, run_id)
+        if after is not None and after[0] == "succeeded":
+            tails.publish(child.connection, task.app, run_id)
+    return _done(after, pipeline, step)
+
+
+def _done(seen: tuple[str, dict[str, int]] | None, pipeline: str, step: str) -> bool:
+    if seen is None:
+        return False
+    status, versions = seen
+    if status in ("failed", "cancelled"):
+        return False
+    declaration = registry.get(pipeline)
+    left = next_stage(declaration, versions)
+    places = {one.name: at for at, stage in enumerate(declaration.stages) for one in stage}
+    # A step that the code here no longer has is done when the run is.
+    return not left or (step in places and places[left[0].name] > places[step])
