@@ -1,5 +1,5 @@
 """The pipelines of this project; importing the package declares them all."""
 
-from pipelines import demo, scrape, tour
+from pipelines import announce, demo, scrape, tour
 
-__all__ = ["demo", "scrape", "tour"]
+__all__ = ["announce", "demo", "scrape", "tour"]

@@ -97,7 +97,11 @@ def _write_fields(found: Declaration[Any]) -> None:
         made.add_row(
             name,
             Text(kind if plain else str(field.annotation).replace("typing.", "")),
-            Text("required" if field.is_required() else repr(field.get_default())),
+            Text(
+                "required"
+                if field.is_required()
+                else repr(field.get_default(call_default_factory=True))
+            ),
         )
     write_table(made)
 

@@ -18,6 +18,8 @@ from taskplatform.storage.connection import close_pools
 # Of an embedded broker; the first one is nobody's.
 BROKER_DATABASES = 64
 _BELL = "taskplatform.celery.bell"
+# The first ring loads Celery.
+_PATIENCE = 20.0
 
 
 def servers(home: Path, worker: int) -> Endpoints:
@@ -62,7 +64,7 @@ def database(where: Endpoints, name: str, template: str) -> Iterator[str]:
             environment.setenv("TASKPLATFORM_BROKER_URL", where.broker_url)
             forget()
             yield url
-        ringer.RINGER.flush()
+            _last_ring()
         close_pools()
         forget()
     finally:
@@ -80,8 +82,14 @@ def empty_broker(url: str) -> Iterator[str]:
 
 def forget() -> None:
     """Let the settings be read anew when they are next needed."""
+    _last_ring()
     settings.get_settings.cache_clear()
     endpoints.endpoints.cache_clear()
     if _BELL in sys.modules:
         # By its name: the ringer's thread may still be importing it, and this waits for that.
         import_module(_BELL).forget()
+
+
+def _last_ring() -> None:
+    # A ring that is late would read the settings of another test, and start servers of its own.
+    ringer.RINGER.flush(_PATIENCE)

@@ -9,6 +9,7 @@ import pytest
 
 from taskplatform import endpoints, settings
 from taskplatform.celery import bell
+from taskplatform.client import ringer
 from taskplatform.storage.connection import close_pools
 
 
@@ -31,6 +32,7 @@ def env(
 
 
 def forget() -> None:
+    ringer.RINGER.flush(20.0)
     settings.get_settings.cache_clear()
     endpoints.endpoints.cache_clear()
     bell.forget()
