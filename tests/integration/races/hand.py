@@ -72,7 +72,7 @@ class Hand(Child):
             limit=limit,
             costs={step.task_name: 0.0 for step in steps} if known else {},
             budget=1.0,
-            needs=self._needs(),
+            needs=self._needs.of_maps(),
         )
         return self.claimed
 
