@@ -98,9 +98,7 @@ def retry(connection: Session, run_id: UUID, plan: Plan, *, again: bool = False)
         if row is None:
             raise RunNotFound(f"there is no run {run_id}")
         pipeline, status, reason, due_at, waiting_for, key, priority = row
-        if status == "queued" or (again and status == "running"):
-            return Retried(work_rows[0][0], taken_up=False)
-        # Also one branch among others that wait for something else, or execute.
+        # Also one branch among others that wait for something else, are ready, or execute.
         waiting = [queue for queue, waits in work_rows if waits]
         if waiting:
             with connection.pipeline():
@@ -109,6 +107,8 @@ def retry(connection: Session, run_id: UUID, plan: Plan, *, again: bool = False)
                 connection.execute(_START_ANY_TIME, (run_id,))
                 connection.execute(DERIVE, {"runs": [run_id], "given_back": False})
             return Retried(waiting[0], taken_up=True)
+        if status == "queued" or (again and status == "running"):
+            return Retried(work_rows[0][0], taken_up=False)
         if status != "failed":
             raise Conflict(f"run {run_id} is {_state(status, reason, due_at, waiting_for)}")
         if undone := [name for (name,) in connection.execute(_UNDONE, (run_id,))]:

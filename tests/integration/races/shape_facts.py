@@ -64,6 +64,10 @@ _FACTS = {
     "an event that a run has used twice": """
         SELECT run_id, event_id FROM taskplatform.waits WHERE event_id IS NOT NULL
         GROUP BY run_id, event_id HAVING count(*) > 1""",
+    "an event that was passed over and fits": """
+        SELECT w.run_id, e.id FROM taskplatform.waits w
+        JOIN taskplatform.events e ON e.id = ANY (w.passed)
+        WHERE e.name <> 'approved' OR e.data ->> 'ok' = 'true'""",
     "an open child of a run that is not to go on": """
         SELECT c.id FROM taskplatform.runs c JOIN taskplatform.runs p ON p.id = c.parent_run
         LEFT JOIN taskplatform.work main ON main.run_id = p.id AND main.branch = ''

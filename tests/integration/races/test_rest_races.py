@@ -4,6 +4,7 @@ import pytest
 
 from taskplatform.client.pipeline import Pipeline
 from taskplatform.core.context import Context
+from taskplatform.core.retry import Retry
 from taskplatform.storage import clock
 from taskplatform.storage.cancel import cancel
 from taskplatform.storage.dispatch import release_due
@@ -133,6 +134,33 @@ def test_a_branch_of_a_run_that_fails_makes_no_child(stage: Stage, hands: list[H
     assert stage.value("SELECT count(*) FROM taskplatform.runs WHERE parent_run = %s", run) == 0
     drain(hands[2])
     assert stage.status(run) == "failed"
+
+
+def test_a_branch_that_waits_for_its_retry_is_retried_while_another_is_ready(
+    stage: Stage, hands: list[Hand]
+) -> None:
+    p = Pipeline("p", input=Asked, retry=Retry(delays=["1h"]))
+
+    @p.step(group="both")
+    def left(ctx: Context) -> str:
+        return fates.body(ctx)
+
+    @p.step(group="both")
+    def right(ctx: Context) -> str:
+        return fates.body(ctx)
+
+    run = start(stage, p)
+    shift(hands[0])
+    hands[0].take(1, False)
+    hands[0].execute(["fail"])
+    hands[0].commit()
+    hands[1].take(1, False)
+    RESCUER.rescue(stage.connection, Loss(hands[1].holder, "crashed", None, certain=False))
+    assert stage.status(run) == "queued"
+    assert retry(stage.connection, run, lambda *_: Next("left", QUEUE)).taken_up
+    assert not retry(stage.connection, run, lambda *_: Next("left", QUEUE)).taken_up
+    drain(hands[0])
+    assert stage.status(run) == "succeeded"
 
 
 def test_who_comes_late_cancels_no_child_of_a_run_that_goes_on_again(
