@@ -37,7 +37,7 @@ def send_event(
     It also counts for runs that exist and have not reached their wait. An `id` that was sent
     before changes nothing, so a call may be repeated. Returns the event's id.
 
-    Raises InvalidInput (also when a wait declared here could not read the data) and Unavailable.
+    Raises InvalidInput (also when no wait declared here could read the data) and Unavailable.
     """
     if not is_event_name(name):
         raise InvalidInput(f"event {name!r}: a name has no spaces and at most 150 characters")
@@ -91,16 +91,21 @@ def _matches(value: object) -> bool:
 
 
 def _check_waits(name: str, data: bytes) -> None:
-    for declaration in registry.all():
-        for step in declaration.steps:
-            if step.wait is not None and step.wait.event == name:
-                try:
-                    step.encode(from_json(data))
-                except InvalidOutput as error:
-                    raise InvalidInput(
-                        f"event '{name}' does not fit step '{step.task_name}', which waits for "
-                        f"it: {error}"
-                    ) from None
+    waits = [
+        step
+        for declaration in registry.all()
+        for step in declaration.steps
+        if step.wait is not None and step.wait.event == name
+    ]
+    wrong = []
+    for step in waits:
+        try:
+            step.encode(from_json(data))
+        except InvalidOutput as error:
+            wrong.append(f"step '{step.task_name}', which waits for it: {error}")
+    # What fits one pipeline may be nothing for another, which passes it over.
+    if waits and len(wrong) == len(waits):
+        raise InvalidInput(f"event '{name}' does not fit {'; nor '.join(wrong)}")
 
 
 def _handlers(name: str, id: UUID, data: bytes) -> list[NewRun]:

@@ -56,7 +56,7 @@ def pick(input: Batch, item: int) -> int:
     return item * 2
 
 
-storm.wait("approval", event="order.approved", match="id", group="all")
+storm.wait("approval", event="storm.approved", match="id", group="all")
 storm.sleep("nap", "1s", group="all")
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.acceptance.processes import wait_for
 from tests.command_line import CommandLine, on
 
 STEPS = """
@@ -98,10 +99,14 @@ def test_a_waiting_run_is_explained_and_taken_up(cli: CommandLine, worker: None)
     """Q16: from the point of failure, by hand; a replay reuses what was done."""
     gate = cli.folder / "gate"
     data = _input("b", gate=str(gate))
-    timed_out = cli("enqueue", "job", "--input", data, "--wait", "--timeout", "5", "-o", "json")
+    timed_out = cli("enqueue", "job", "--input", data, "--wait", "--timeout", "1", "-o", "json")
     assert timed_out.code == 124
     run = json.loads(timed_out.out)
-    assert (run["status"], run["reason"]) == ("waiting", "retry")
+    wait_for(
+        lambda: cli("runs", "show", run["id"], "-o", "json").json["reason"] == "retry",
+        30,
+        "the run waits for its retry",
+    )
     shown = cli("runs", "show", run["id"]).out
     assert "waits for the next retry, until" in shown
     assert "ValueError: the gate is closed" in shown

@@ -117,8 +117,8 @@ def _load(runs: list[Run[bool]], ledger: Ledger, seed: int) -> None:
         runs.extend(enqueue_many(storm, orders))
         unapproved += [order.id for order in orders]
         for id in chance.sample(unapproved, len(unapproved) // 2):
-            send_event("order.approved", {"id": id})
+            send_event("storm.approved", {"id": id})
             unapproved.remove(id)
         time.sleep(0.5)
     for id in unapproved:
-        send_event("order.approved", {"id": id})
+        send_event("storm.approved", {"id": id})

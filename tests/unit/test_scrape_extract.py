@@ -56,10 +56,10 @@ HOSTILE = {
 
 @pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_feeds_are_refused_at_once(body: bytes) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(HostileFeed):
         extract(body, "application/rss+xml", URL)
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_a_dtd_is_not_fetched_and_does_no_harm() -> None:
@@ -84,9 +84,9 @@ SLOW_PAGES = {
 
 @pytest.mark.parametrize("markup", SLOW_PAGES.values(), ids=SLOW_PAGES.keys())
 def test_pages_made_to_be_slow_are_read_in_bounded_time(markup: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     extract(f"<html><body>{markup}".encode(), "text/html", URL)
-    assert time.monotonic() - began < 10  # seconds; 3 on a quiet machine
+    assert time.process_time() - began < 10  # seconds; 3 on a quiet machine
 
 
 @pytest.mark.parametrize(
@@ -95,10 +95,10 @@ def test_pages_made_to_be_slow_are_read_in_bounded_time(markup: str) -> None:
 def test_feeds_made_to_be_slow_are_read_or_refused_in_bounded_time(text: str) -> None:
     """A25."""
     for body in (text, rss("<item>").decode() + text, f"{HEAD}<item><title>{text}"):
-        began = time.monotonic()
+        began = time.process_time()
         with contextlib.suppress(Permanent):
             extract(body.encode(), "application/rss+xml", URL)
-        assert time.monotonic() - began < 5
+        assert time.process_time() - began < 5
 
 
 def test_a_huge_feed_is_cut_after_its_first_items() -> None:
