@@ -6,18 +6,24 @@ branch of a run holds it, so what is counted here cannot change meanwhile.
 
 from taskplatform.storage.settle_sql import HELD, IS_HELD
 
+# The rows are there; an upsert finds each by its key, whatever the planner believes. An UPDATE
+# walked all items of the run for every batch of them.
 ITEM_RESULTS = f"""
-UPDATE taskplatform.items i
-SET output = d.output, failed = d.failed, attempt = d.attempt, worker = %(worker)s,
-    epoch = d.epoch, log = d.log,
-    started_at = clock_timestamp() - make_interval(secs => d.started_ago),
-    finished_at = clock_timestamp() - make_interval(secs => d.finished_ago)
+INSERT INTO taskplatform.items AS i
+    (run_id, step_name, position, item, version, output, failed, attempt, started_at,
+     finished_at, worker, epoch, log)
+SELECT w.run_id, d.step, d.position, 'null', d.version, coalesce(d.output, 'null'), d.failed,
+       d.attempt, clock_timestamp() - make_interval(secs => d.started_ago),
+       clock_timestamp() - make_interval(secs => d.finished_ago), %(worker)s, d.epoch, d.log
 FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, step text, output json,
-     failed boolean, attempt integer, position integer, started_ago double precision,
-     finished_ago double precision, log text)
+     version integer, failed boolean, attempt integer, position integer,
+     started_ago double precision, finished_ago double precision, log text)
 {HELD}
-WHERE i.run_id = w.run_id AND i.step_name = d.step AND i.position = d.position
-  AND i.finished_at IS NULL
+ON CONFLICT (run_id, step_name, position) DO UPDATE
+SET output = excluded.output, failed = excluded.failed, attempt = excluded.attempt,
+    started_at = excluded.started_at, finished_at = excluded.finished_at,
+    worker = excluded.worker, epoch = excluded.epoch, log = excluded.log
+WHERE i.finished_at IS NULL
 """
 
 # The first error is the run's; from now on it starts nothing but compensations.

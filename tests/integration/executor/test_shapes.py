@@ -532,3 +532,21 @@ def test_a_join_rings_for_a_queue_that_is_not_served_where_its_last_branch_ended
         net.remember(claimed)
         Batch(net, house.rung.append).execute(claimed)
     assert house.rung == [{"default": 1}]
+
+
+def test_items_that_give_nothing_keep_their_places(house: House) -> None:
+    p = Pipeline("p", input=Request)
+
+    @p.map(over="names")
+    def visit(item: str) -> str | None:
+        return None if item == "b" else item
+
+    @p.map(over="names")
+    def forget(item: str) -> None: ...
+
+    (run,) = house.stage.runs(first_step="visit", queue="default", input=b'{"names":["a","b","c"]}')
+    house.work(house.child())
+    assert stored(house, run, "visit") == ["a", None, "c"]
+    assert stored(house, run, "forget") == [None, None, None]
+    lost = "SELECT count(*) FROM taskplatform.items WHERE output IS NULL"
+    assert house.stage.value(lost) == 0
