@@ -3,15 +3,13 @@
 from dataclasses import replace
 from time import monotonic
 
-from pydantic_core import from_json
-
 from taskplatform.core.failure import Failure
 from taskplatform.core.ids import uuid7
 from taskplatform.core.outcome import Failed, Outcome, Succeeded
 from taskplatform.core.shapes import Kind
 from taskplatform.core.step import InvalidOutput
 from taskplatform.executor import standing
-from taskplatform.executor.arrival import CannotFork, arrive, items_of
+from taskplatform.executor.arrival import CannotFork, arrive
 from taskplatform.executor.branch import Branch
 from taskplatform.executor.child import Child
 from taskplatform.storage import children, waits
@@ -47,8 +45,6 @@ def move(child: Child, branch: Branch) -> Outcome | Settlement | None:
 def _arrive(child: Child, branch: Branch) -> Outcome | Settlement:
     claimed, step = branch.claimed, branch.step
     try:
-        if step.kind is Kind.MAP and not items_of(step, claimed.input, claimed.outputs):
-            return Succeeded(b"[]")
         arrival = arrive(
             branch.declaration, (step,), claimed.input, claimed.outputs, child.default_queue
         )
@@ -56,8 +52,8 @@ def _arrive(child: Child, branch: Branch) -> Outcome | Settlement:
         return Failed(Failure.of(error), permanent=True)
     except Exception as error:
         return Failed(Failure.of(error))
-    assert arrival is not None
-    return standing.resting(branch, arrival)
+    # Only a map over nothing has nothing to rest on.
+    return Succeeded(b"[]") if arrival is None else standing.resting(branch, arrival)
 
 
 def _waited(child: Child, branch: Branch) -> Outcome | Settlement:
@@ -70,7 +66,7 @@ def _waited(child: Child, branch: Branch) -> Outcome | Settlement:
     if found.event is None:
         return _unanswered(child, branch, found)
     try:
-        return Succeeded(branch.step.encode(from_json(found.data or b"null")))
+        return Succeeded(branch.step.encode(found.data or b"null"))
     except InvalidOutput as error:
         return _passed_over(child, branch, found, error)
 

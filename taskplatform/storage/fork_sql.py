@@ -51,12 +51,12 @@ WHERE NOT EXISTS (SELECT FROM taskplatform.items i
 
 FORK_MAP = f"""
 WITH held AS MATERIALIZED (
-    SELECT w.id, w.run_id, d.step, d.width
+    SELECT w.id, w.run_id, w.pipeline, w.priority, w.tried, d.step, d.queue, d.width
     FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, step text,
          queue text, width integer)
     {HELD}
 ), places AS MATERIALIZED (
-    SELECT held.id, first.positions, rest.many
+    SELECT held.*, first.positions, rest.many
     FROM held
     CROSS JOIN LATERAL (
         SELECT array_agg(position ORDER BY position) AS positions FROM (
@@ -72,16 +72,9 @@ WITH held AS MATERIALIZED (
 ), opened AS (
     INSERT INTO taskplatform.work
         (run_id, branch, pipeline, step, queue, priority, parent, item, tried)
-    SELECT w.run_id, d.step || '[' || one.position || ']', w.pipeline, d.step, d.queue,
-           w.priority, w.id, one.position, w.tried
-    FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, step text,
-         queue text, width integer)
-    {HELD}
-    CROSS JOIN LATERAL (
-        SELECT position FROM taskplatform.items
-        WHERE run_id = w.run_id AND step_name = d.step AND finished_at IS NULL
-        ORDER BY position LIMIT d.width
-    ) AS one
+    SELECT run_id, step || '[' || one.position || ']', pipeline, step, queue, priority, id,
+           one.position, tried
+    FROM places CROSS JOIN LATERAL unnest(places.positions) AS one(position)
     ON CONFLICT (run_id, branch) DO NOTHING
 )
 UPDATE taskplatform.work w
