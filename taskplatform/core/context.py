@@ -28,6 +28,7 @@ class Context:
         "_heartbeat",
         "_progress",
         "attempt",
+        "epoch",
         "logger",
         "run_id",
         "step",
@@ -39,16 +40,22 @@ class Context:
         step: str = "step",
         attempt: int = 1,
         *,
+        epoch: int = 0,
         logger: Logger = _logger,
         progress: Callable[[float, float], object] = _tell_nobody,
         heartbeat: Callable[[], object] = _tell_nobody,
         cancelled: Callable[[], bool] = _never,
         connection: Callable[[], Any] | None = None,
     ) -> None:
-        """Keep what the executor lends: where to log, where to report, whether to go on."""
+        """Keep what the executor lends: where to log, where to report, whether to go on.
+
+        `epoch` grows whenever the run is given to somebody: a store outside that refuses what
+        comes with a smaller one than it has seen refuses those who were thought dead.
+        """
         self.run_id = run_id
         self.step = step
         self.attempt = attempt
+        self.epoch = epoch
         self.logger = logger
         self._progress = progress
         self._heartbeat = heartbeat

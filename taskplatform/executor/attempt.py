@@ -79,6 +79,7 @@ def context(child: Child, branch: Branch) -> Context:
         run_id=branch.claimed.run_id,
         step=branch.label,
         attempt=branch.number,
+        epoch=branch.claimed.epoch,
         logger=step_logger,
         progress=reporter.progress,
         heartbeat=reporter.heartbeat,

@@ -1,0 +1,1 @@
+"""Verifying pipelines and the platform under faults, judged from outside."""
