@@ -20,7 +20,8 @@ from taskplatform.errors import SettingsError
 
 PREFIX = "TASKPLATFORM_"
 # Read by tools around the platform, not by Settings.
-NOT_SETTINGS = {"TASKPLATFORM_FAILPOINT"}
+FAILPOINT = "TASKPLATFORM_FAILPOINT"
+NOT_SETTINGS = {FAILPOINT}
 
 
 class Settings(BaseSettings):

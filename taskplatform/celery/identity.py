@@ -18,7 +18,7 @@ from taskplatform.endpoints import database_url
 from taskplatform.executor.child import Child
 from taskplatform.executor.slots import SlotTable
 from taskplatform.executor.step_log import keep_logs
-from taskplatform.settings import get_settings
+from taskplatform.settings import FAILPOINT, get_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,10 @@ def current_child(app: Celery) -> Child:
     """The holder that the calling pool process or thread of the app's worker is."""
     child: Child | None = getattr(_local, "child", None)
     if child is None:
+        if armed := os.environ.get(FAILPOINT):
+            from taskplatform.executor import failpoints  # noqa: PLC0415 costs nothing when off
+
+            failpoints.arm(armed)
         settings, worker = get_settings(), identity()
         child = _local.child = Child(
             url=database_url(),

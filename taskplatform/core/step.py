@@ -60,6 +60,10 @@ class Step:
         """Whether there is a function of the application to execute."""
         return self.kind not in (Kind.SLEEP, Kind.WAIT)
 
+    def surround(self, around: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+        """Put something around the function, for what watches or disturbs bodies from outside."""
+        vars(self)["function"] = around(self.function)
+
     @cached_property
     def is_async(self) -> bool:
         """Whether calling it gives a coroutine."""
