@@ -1,0 +1,1 @@
+"""The chaos ring: real workers and servers under faults, judged from outside."""

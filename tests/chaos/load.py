@@ -1,0 +1,146 @@
+"""A client of the storms, in a process of its own: enqueues, cancels, retries, and writes down
+what it asked for and what it was told.
+
+A call that was not answered is unknown: it is made again under the same request id.
+"""
+
+import json
+import os
+import random
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from taskplatform import get_run, list_runs
+from taskplatform.errors import Conflict, KeyBusy, TaskPlatformError, Unavailable
+from tests.chaos.five import Order, five
+
+STEPS = ("collect", "clean", "score", "publish", "notify")
+MISHAPS = ("fail", "put-off", "give-up")
+
+
+class Book:
+    """The client log: one line for each word."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        path = folder / f"{os.getpid()}.jsonl"
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+
+    def write(self, phase: str, op: str, do: str, **more: Any) -> None:
+        """Write down one phase of an operation."""
+        line = {
+            "op": op, "do": do, "phase": phase, "pipeline": "five",
+            "mono": time.monotonic_ns(), "wall": time.time(),
+            "request": None, "run": None, "key": None, "force": False, "error": None, **more,
+        }  # fmt: skip
+        os.write(self._file, json.dumps(line).encode() + b"\n")
+
+
+@dataclass
+class Client:
+    """Enqueues its share, at a steady pace, until `deadline` (monotonic) at the latest."""
+
+    folder: Path
+    api: str
+    seed: int
+    deadline: float
+    book: Book
+
+    def enqueue(self, number: int) -> None:
+        """Ask for one run, until somebody answers."""
+        dice = random.Random(f"{self.seed}:{number}")
+        group = f"group-{dice.randrange(8)}" if dice.random() < 0.05 else None
+        order = Order(
+            folder=str(self.folder / "ledger"),
+            number=number,
+            api=self.api,
+            group=group,
+            plan=_plan(dice),
+        )
+        told = {"request": f"{self.seed}-{number}", "key": group}
+        while time.monotonic() < self.deadline:
+            op = str(uuid4())
+            self.book.write("invoke", op, "enqueue", **told)
+            try:
+                run = five.enqueue(order, request_id=told["request"])
+            except (Unavailable, KeyBusy) as error:
+                self.book.write("unknown", op, "enqueue", error=str(error), **told)
+                time.sleep(dice.uniform(0.05, 0.3))
+                continue
+            self.book.write("ok", op, "enqueue", run=str(run.id), **told)
+            if dice.random() < 0.02:
+                time.sleep(dice.uniform(0, 0.2))
+                self._ask("cancel", run)
+            return
+
+    def look_after(self, done: threading.Event) -> None:
+        """Retry what has failed, as a person would who has mended the cause."""
+        while not done.wait(1.0) and time.monotonic() < self.deadline:
+            try:
+                for run in list_runs(pipeline="five", status="failed", limit=50):
+                    self._ask("retry", get_run(run.id))
+            except Unavailable:
+                continue
+
+    def _ask(self, what: str, run: Any) -> None:
+        op = str(uuid4())
+        self.book.write("invoke", op, what, run=str(run.id))
+        try:
+            getattr(run, what)()
+        except Unavailable as error:
+            self.book.write("unknown", op, what, run=str(run.id), error=str(error))
+        except (Conflict, TaskPlatformError) as error:
+            self.book.write("fail", op, what, run=str(run.id), error=str(error))
+        else:
+            self.book.write("ok", op, what, run=str(run.id))
+
+
+def _plan(dice: random.Random) -> dict[str, tuple[float, str]]:
+    plan = {}
+    for step in STEPS:
+        seconds = dice.choices([0.0, 0.002, 0.03, 0.2, 0.8], [60, 20, 12, 6, 2])[0]
+        mishap = dice.choice(MISHAPS) if dice.random() < 0.01 else ""
+        if seconds or mishap:
+            plan[step] = (seconds, mishap)
+    return plan
+
+
+def main(folder: str, api: str, seed: int, first: int, many: int, rate: float, most: float) -> None:
+    """Enqueue `many` runs from number `first` on, so many a second, in four threads."""
+    begin = time.monotonic()
+    client = Client(Path(folder), api, seed, begin + most, Book(Path(folder) / "clients"))
+    done = threading.Event()
+    keeper = threading.Thread(target=client.look_after, args=(done,))
+    keeper.start()
+    numbers = iter(range(many))
+    lock = threading.Lock()
+
+    def share() -> None:
+        while True:
+            with lock:
+                number = next(numbers, None)
+            if number is None:
+                return
+            if (wait := begin + number / rate - time.monotonic()) > 0:
+                time.sleep(wait)
+            client.enqueue(first + number)
+
+    threads = [threading.Thread(target=share) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print("enqueued", flush=True)
+    # Until the storm is over somebody has to retry what failed for good.
+    sys.stdin.read()
+    done.set()
+    keeper.join()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], *map(int, sys.argv[3:6]), *map(float, sys.argv[6:8]))
