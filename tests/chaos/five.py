@@ -13,9 +13,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel
-from taskplatform.verify.ledger import Ledger
 
 from taskplatform import Context, Permanent, Pipeline, Retry, RetryAfter, Throttle
+from taskplatform.verify.ledger import Ledger
 
 LIMIT, PER = 150, 10.0
 
