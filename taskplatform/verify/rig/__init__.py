@@ -1,0 +1,1 @@
+"""Servers, wires and workers that may be harmed without harm to anybody else."""
