@@ -1,0 +1,49 @@
+"""Mutants: the platform with one guarantee broken, each of which the judge has to find."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.chaos.mutants import doors, fences, recovery
+
+VARIABLE = "MUTANT"
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """How the platform is broken, what shows it: faults by kind, and seconds of them."""
+
+    name: str
+    breaks: Callable[[], None]
+    faults: dict[str, int]
+    pipeline: str = "five"
+
+
+PAUSES = {"pause-child": 6}
+KILLS = {"kill-child": 8, "kill-worker": 1}
+
+MUTANTS = {
+    one.name: one
+    for one in (
+        Mutant("no-fence", fences.no_fence, PAUSES),
+        Mutant("check-then-write", fences.check_then_write, PAUSES),
+        Mutant("epoch-from-one", fences.epoch_from_one, PAUSES),
+        Mutant("memo-lost", fences.memo_lost, KILLS),
+        Mutant("goes-on-before-the-commit", fences.goes_on_before_the_commit, KILLS),
+        Mutant("join-in-the-locking-statement", fences.unlocked_join, {}, "fan"),
+        Mutant("rescue-without-lease", recovery.without_lease, KILLS),
+        Mutant("recovery-once", recovery.once, KILLS),
+        Mutant("never-rung-again", recovery.never_rung_again, {"kill-worker": 4, "flush-redis": 4}),
+        Mutant("retention-by-age", recovery.retention_by_age, KILLS),
+        Mutant("read-then-insert", doors.read_then_insert, {}),
+        Mutant("answer-before-the-commit", doors.answer_before_the_commit, {"end-sessions": 8}),
+        Mutant("retry-makes-another-run", doors.retry_makes_another_run, {"cut-after-commit": 8}),
+    )
+}
+
+
+def become(name: str | None = None) -> None:
+    """Break this process's platform as the environment says, if it does."""
+    name = os.environ.get(VARIABLE) if name is None else name
+    if name:
+        MUTANTS[name].breaks()
