@@ -117,13 +117,14 @@ class Client:
         op = str(uuid4())
         self.book.write("invoke", op, what, run=str(run.id))
         try:
-            getattr(run, what)()
+            done = getattr(run, what)()
         except Unavailable as error:
             self.book.write("unknown", op, what, run=str(run.id), error=str(error))
         except (Conflict, TaskPlatformError) as error:
             self.book.write("fail", op, what, run=str(run.id), error=str(error))
         else:
-            self.book.write("ok", op, what, run=str(run.id))
+            # A run that had ended before is not cancelled.
+            self.book.write("fail" if done is False else "ok", op, what, run=str(run.id))
 
 
 def _plan(dice: random.Random) -> dict[str, tuple[float, str]]:
