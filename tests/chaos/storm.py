@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -76,9 +75,8 @@ def _rage(rig: Bench, wanted: Storm, load: Load) -> None:
     assert client.stdout is not None
     assert client.stdin is not None
     try:
-        stop = threading.Event()
         nemesis = Nemesis(rig, wanted.seed, wanted.faults)
-        nemesis.rage(wanted.pause, stop, wanted.most)
+        nemesis.rage(wanted.pause, wanted.most)
         revive(rig)
         client.stdout.readline()
         # What failed for good is looked after until nothing is left.

@@ -2,7 +2,6 @@
 
 import json
 import os
-import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -72,12 +71,12 @@ class Nemesis:
         self._log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         self._write({"seed": seed})
 
-    def rage(self, pause: float, stop: threading.Event, most: float) -> None:
+    def rage(self, pause: float, most: float) -> None:
         """Do all that is wanted, so many seconds apart on average; at most `most` seconds."""
         until = time.monotonic() + most
         try:
             for kind in self._schedule:
-                if stop.is_set() or time.monotonic() > until:
+                if time.monotonic() > until:
                     break
                 self._end_due(at_most=_AT_ONCE - 1)
                 self._begin(kind)

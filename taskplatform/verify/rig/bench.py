@@ -46,6 +46,7 @@ def bench(
     workers: int = 2,
     arguments: Sequence[str] = ("-c", "4"),
     env: Mapping[str, str] | None = None,
+    app: str = "taskplatform",
 ) -> Iterator[Bench]:
     """Start everything, and stop it in the end; histories and logs go to the folder."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -63,7 +64,7 @@ def bench(
         }
         made = Bench(folder, home, direct, database, broker, values)
         for number in range(workers):
-            one = Worker(f"w{number + 1}", values, folder, arguments)
+            one = Worker(f"w{number + 1}", values, folder, arguments, app)
             made.workers.append(one)
             one.start()
         for one in made.workers:

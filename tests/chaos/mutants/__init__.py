@@ -11,15 +11,19 @@ VARIABLE = "MUTANT"
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """How the platform is broken, what shows it: faults by kind, and seconds of them."""
+    """How the platform is broken, and under which faults and load it shows."""
 
     name: str
     breaks: Callable[[], None]
     faults: dict[str, int]
     pipeline: str = "five"
+    many: int = 150
+    rate: float = 15.0
+    keyed: float = 0.05
+    plain: bool = False
 
 
-PAUSES = {"pause-child": 6}
+PAUSES = {"pause-child-beyond-lease": 8, "kill-child": 1}
 KILLS = {"kill-child": 8, "kill-worker": 1}
 
 MUTANTS = {
@@ -30,12 +34,12 @@ MUTANTS = {
         Mutant("epoch-from-one", fences.epoch_from_one, PAUSES),
         Mutant("memo-lost", fences.memo_lost, KILLS),
         Mutant("goes-on-before-the-commit", fences.goes_on_before_the_commit, KILLS),
-        Mutant("join-in-the-locking-statement", fences.unlocked_join, {}, "fan"),
+        Mutant("join-in-the-locking-statement", fences.unlocked_join, {}, "fan", 400, 100.0),
         Mutant("rescue-without-lease", recovery.without_lease, KILLS),
         Mutant("recovery-once", recovery.once, KILLS),
         Mutant("never-rung-again", recovery.never_rung_again, {"kill-worker": 4, "flush-redis": 4}),
         Mutant("retention-by-age", recovery.retention_by_age, KILLS),
-        Mutant("read-then-insert", doors.read_then_insert, {}),
+        Mutant("read-then-insert", doors.read_then_insert, {}, keyed=1.0, plain=True),
         Mutant("answer-before-the-commit", doors.answer_before_the_commit, {"end-sessions": 8}),
         Mutant("retry-makes-another-run", doors.retry_makes_another_run, {"cut-after-commit": 8}),
     )
