@@ -58,6 +58,7 @@ def _hunt(folder: Path, name: str, seed: int) -> Verdict:
         keyed=mutant.keyed,
         groups=3,
         plain=mutant.plain,
+        work=mutant.work,
     )
     wanted = Storm(seed, mutant.faults, load, pause=0.6, most=60.0, settle=25.0, mutant=mutant.name)
     return storm(folder, wanted)[0]

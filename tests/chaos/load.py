@@ -48,7 +48,7 @@ class Load:
     """How much is asked for: runs from number `first` on, a second, seconds at most.
 
     `keyed` is the share of runs that have a key, out of `groups` keys; `plain` leaves the mishaps
-    and the cancels out.
+    and the cancels out, and then each step works for `work` seconds.
     """
 
     folder: str
@@ -62,6 +62,7 @@ class Load:
     keyed: float = 0.05
     groups: int = 8
     plain: bool = False
+    work: float = 0.0
 
 
 class Client:
@@ -86,7 +87,7 @@ class Client:
             number=number,
             api=load.api,
             group=group,
-            plan={} if load.plain else _plan(dice),
+            plan=dict.fromkeys(STEPS, (load.work, "")) if load.plain else _plan(dice),
         )
         told = {"request": f"{self.seed}-{number}", "key": group}
         while time.monotonic() < self.deadline:

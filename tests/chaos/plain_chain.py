@@ -85,7 +85,7 @@ def _dump(folder: Path, ledger: Path, runs: list[str]) -> None:
     done = {run for run in runs if (run, STEPS[-1]) in ended}
     results = [
         {"run": run, "step": name, "fingerprint": fingerprint(name), "attempt": 1, "epoch": 1,
-         "reused": False}
+         "reused": True}
         for run, name in ended
     ]  # fmt: skip
     row = {"pipeline": "plain", "key": None, "owns_key": False, "reason": None, "made_by": None}
@@ -98,6 +98,7 @@ def _dump(folder: Path, ledger: Path, runs: list[str]) -> None:
             for run in runs
         ],
         "results": results,
+        # It commits nothing: what a task wrote down in the end stands for that.
         "commits": [
             {**one, "n": place, "wall": ended[one["run"], one["step"]]["wall"]}
             for place, one in enumerate(results)

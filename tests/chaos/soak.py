@@ -16,7 +16,7 @@ from tests.chaos.load import Load
 from tests.chaos.storm import Storm, storm
 
 RUNS, RATE = 10_000, 13.0
-EACH = {kind: 10 for kind in KINDS} | {"kill-child": 25, "failpoint": 25}
+EACH = dict.fromkeys(KINDS, 10) | {"kill-child": 25, "failpoint": 25}
 # Seconds between two faults, so that they last as long as the load does.
 PAUSE = 2.0
 

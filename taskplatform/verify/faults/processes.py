@@ -86,7 +86,7 @@ class Pause:
         """Stop it."""
         self._pids = self._choose(bench, dice)
         processes.send(self._pids, signal.SIGSTOP)
-        return self._pids
+        return [*self._pids, *self._dependent()]
 
     def end(self, bench: Bench) -> list[int]:  # noqa: ARG002
         """Let it go on."""
@@ -99,6 +99,9 @@ class Pause:
 
     def _choose(self, bench: Bench, dice: Random) -> list[int]:
         return [one_of(dice, _worker(bench, dice).children())]
+
+    def _dependent(self) -> list[int]:
+        return []
 
 
 class PauseLong(Pause):
@@ -117,7 +120,12 @@ class PauseSupervisor(Pause):
     kind = "pause-supervisor"
 
     def _choose(self, bench: Bench, dice: Random) -> list[int]:
-        return [one_of(dice, _worker(bench, dice).supervisors())]
+        self._worker = _worker(bench, dice)
+        return [one_of(dice, self._worker.supervisors())]
+
+    def _dependent(self) -> list[int]:
+        # Nobody renews their leases meanwhile.
+        return self._worker.children()
 
 
 class PauseWorker(Pause):

@@ -13,6 +13,9 @@ _DATABASE = {
 }
 # So long after a fault of the database somebody may still be refused, who was taken for dead.
 _AFTERMATH = 30_000_000_000
+# So long a body that has ended may be on its way to its commit when its process is hit.
+_UNCOMMITTED = 2_000_000_000
+_NEVER = 2**63
 # No check can be one with the first instruction of a body.
 _WAKING = 100_000_000
 
@@ -31,12 +34,13 @@ class Excuses:
 
     def cut_off(self, one: Execution) -> bool:
         """Whether an execution that nobody recorded was hit, or could not be committed."""
-        ended = one.end or one.start
+        # Without an end it was cut off, and nobody saw when.
+        ended = _NEVER if one.end is None else one.end
         excused = any(
-            fault.end >= one.start - _AFTERMATH for fault in self._by_pid.get(one.pid, ())
+            fault.begin <= ended + _UNCOMMITTED and fault.end >= one.start - _WAKING
+            for fault in self._by_pid.get(one.pid, ())
         ) or any(
-            fault.begin <= ended + _AFTERMATH and fault.end >= one.start - _AFTERMATH
-            for fault in self._database
+            fault.begin <= ended and fault.end >= one.start - _AFTERMATH for fault in self._database
         )
         self.executions += excused
         return excused

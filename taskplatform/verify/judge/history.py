@@ -111,7 +111,11 @@ class Change:
 
 @dataclass(slots=True)
 class History:
-    """All of it. `attempts` are (run, step, number, epoch) of those that did not succeed."""
+    """All of it.
+
+    `attempts` are (run, step, number, epoch) of those that did not succeed, `lost_attempts` those
+    of them whose process did not live to tell.
+    """
 
     seed: int | None = None
     executions: list[Execution] = field(default_factory=list)
@@ -121,6 +125,7 @@ class History:
     runs: dict[str, Run] = field(default_factory=dict)
     results: list[Result] = field(default_factory=list)
     attempts: set[tuple[str, str, int, int]] = field(default_factory=set)
+    lost_attempts: set[tuple[str, str, int, int]] = field(default_factory=set)
     commits: list[Commit] = field(default_factory=list)
     grants: list[Grant] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)

@@ -126,9 +126,11 @@ def _dump(history: History, path: Path) -> None:
     for one in dump["runs"]:
         history.runs[one["id"]] = Run(**one)
     history.results = [Result(**one) for one in dump["results"]]
-    history.attempts = {
-        (one["run"], one["step"], one["number"], one["epoch"]) for one in dump["attempts"]
-    }
+    for one in dump["attempts"]:
+        key = one["run"], one["step"], one["number"], one["epoch"]
+        history.attempts.add(key)
+        if one["outcome"] in ("crashed", "interrupted"):
+            history.lost_attempts.add(key)
     history.commits = [
         Commit(
             one["run"],

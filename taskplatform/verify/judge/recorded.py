@@ -9,9 +9,9 @@ from taskplatform.verify.judge.once import TOLERANCE, first_commits
 
 
 def all_recorded(history: History, excuses: Excuses) -> Iterator[Violation]:
-    """I5: each execution is a recorded attempt, unless a fault cut it off."""
+    """I5: each execution is an attempt that told what became of it, unless a fault cut it off."""
     known = {(one.run, one.step, one.attempt, one.epoch) for one in history.results}
-    known |= history.attempts
+    known |= history.attempts - history.lost_attempts
     seen: set[tuple[str, str, int, int]] = set()
     for one in history.executions:
         key = one.run, one.step, one.attempt, one.epoch
@@ -22,7 +22,8 @@ def all_recorded(history: History, excuses: Excuses) -> Iterator[Violation]:
         run = history.runs.get(one.run)
         dropped = run is not None and run.status == "cancelled"
         if key not in known and not dropped and not excuses.cut_off(one):
-            what = f"attempt {one.attempt} under epoch {one.epoch} is on no record, and no fault"
+            record = "recorded as lost" if key in history.lost_attempts else "on no record"
+            what = f"attempt {one.attempt} under epoch {one.epoch} is {record}, and no fault"
             yield Violation("I5", one.run, one.step, f"{what} explains it")
 
 
