@@ -6,6 +6,8 @@ the ledger and the address of the outside API come with each run.
 
 import hashlib
 import http.client
+import os
+import signal
 import time
 from collections.abc import Callable
 from functools import cache
@@ -61,6 +63,8 @@ def work(
         raise ConnectionError("the first attempt fails")
     if mishap == "put-off" and ctx.attempt == 1:
         raise RetryAfter(0.2)
+    if mishap == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
     if mishap == "give-up" and ctx.attempt == 1:
         raise Permanent("a person has to look")
     if seconds:

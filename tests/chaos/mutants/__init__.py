@@ -36,14 +36,21 @@ MUTANTS = {
     one.name: one
     for one in (
         Mutant("no-fence", fences.no_fence, PAUSES, **SLOW),
-        Mutant("check-then-write", fences.check_then_write, PAUSES, **SLOW),
+        Mutant("check-then-write", fences.check_then_write, PAUSES, **{**SLOW, "work": 1.0}),
         Mutant("epoch-from-one", fences.epoch_from_one, PAUSES, **SLOW),
         Mutant("memo-lost", fences.memo_lost, KILLS),
         Mutant("goes-on-before-the-commit", fences.goes_on_before_the_commit, KILLS),
         Mutant("join-in-the-locking-statement", fences.unlocked_join, {}, "fan", 400, 100.0),
         Mutant("rescue-without-lease", recovery.without_lease, KILLS),
         Mutant("recovery-once", recovery.once, KILLS),
-        Mutant("never-rung-again", recovery.never_rung_again, {"kill-worker": 4, "flush-redis": 4}),
+        Mutant(
+            "never-rung-again",
+            recovery.never_rung_again,
+            {"kill-worker": 4, "flush-redis": 2},
+            many=40,
+            plain=True,
+            work=0.3,
+        ),
         Mutant("retention-by-age", recovery.retention_by_age, KILLS),
         Mutant("read-then-insert", doors.read_then_insert, {}, keyed=1.0, plain=True),
         Mutant("answer-before-the-commit", doors.answer_before_the_commit, {"end-sessions": 8}),

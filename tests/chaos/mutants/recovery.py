@@ -32,7 +32,7 @@ def once() -> None:
 def never_rung_again() -> None:
     """A ring that is lost is lost."""
 
-    def ring(supervisor: Supervisor, queues: dict[str, int], most: int = 0) -> None:
+    def ring(supervisor: Supervisor, queues: dict[str, int]) -> None:
         pass
 
     put(Supervisor, "_ring", ring)
