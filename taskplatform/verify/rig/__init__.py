@@ -1,0 +1,1 @@
+"""The rig: servers behind proxies, and workers, that may be harmed."""
