@@ -36,7 +36,7 @@ MUTANTS = {
     one.name: one
     for one in (
         Mutant("no-fence", fences.no_fence, PAUSES, **SLOW),
-        Mutant("check-then-write", fences.check_then_write, PAUSES, **{**SLOW, "work": 1.0}),
+        Mutant("check-then-write", fences.check_then_write, PAUSES, **{**SLOW, "many": 16}),
         Mutant("epoch-from-one", fences.epoch_from_one, PAUSES, **SLOW),
         Mutant("memo-lost", fences.memo_lost, KILLS),
         Mutant("goes-on-before-the-commit", fences.goes_on_before_the_commit, KILLS),
