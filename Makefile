@@ -16,7 +16,7 @@ export UV_PYTHON_DOWNLOADS := never
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help demo dev test check lint layers type bench build clean
+.PHONY: help demo dev test chaos soak mutants check lint layers type bench build clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,7 +30,16 @@ dev: $(STAMP) ## Start everything in this terminal, with demo runs; Ctrl-C stops
 test: $(STAMP) ## Run the tests, against real servers that come with the environment
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore=tests/chaos --ignore=tests/benchmarks tests
 
-check: lint type layers test ## Everything that has to pass
+chaos: $(STAMP) ## Kill, pause, cut and flush, and let the judge look at what is left
+	$(BIN)/python -m pytest -s tests/chaos
+
+soak: $(STAMP) ## The same for 10,000 runs and more than 200 faults
+	$(BIN)/python -m tests.chaos.soak
+
+mutants: $(STAMP) ## See whether the judge finds platforms with a guarantee taken out
+	$(BIN)/python -m tests.chaos.hunt
+
+check: lint type layers chaos test ## Everything that has to pass
 
 lint: $(STAMP) ## Check style and format
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from time import monotonic
@@ -11,7 +12,7 @@ from uuid import UUID
 from celery import Celery
 
 from taskplatform.celery.address import address_of
-from taskplatform.celery.bell import Bell, bell
+from taskplatform.celery.bell import SLICE, Bell, bell
 from taskplatform.celery.identity import current_child
 from taskplatform.celery.queues import served
 from taskplatform.errors import Unavailable
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 # A ring can be lost: a lingering shift looks for work by itself this often.
 LOOK = 0.25
+# So long a shift looks for work alone before it tries a broker again that was away.
+AGAIN = 1.0
 # The length of a shift in a worker that cannot see what waits for its children.
 BLIND = 0.5
 
@@ -66,6 +69,7 @@ class Shift:
         self._queues = queues
         self._bell = bell
         self._linger_seconds = linger_seconds
+        self._broker_away = False
 
     def work(self, until: float) -> None:
         """Work until nothing is left, somebody else needs the child, or `until` (monotonic)."""
@@ -87,7 +91,7 @@ class Shift:
                     Batch(child, self.ring).execute(claimed)
                     # If not, lingering begins with a look, which costs less than a vain claim.
                     look = more
-                    if child.table.messages_wait or monotonic() > until:
+                    if child.table.messages_wait or self._is_over(until):
                         break
                 elif self._linger(until):
                     woken = look = True
@@ -111,12 +115,37 @@ class Shift:
         except Unavailable as error:
             logger.debug("ring lost: %s", error)
 
+    def _is_over(self, until: float) -> bool:
+        # While the broker is away nobody could open the next shift.
+        return monotonic() > until and not self._broker_away
+
     def _linger(self, until: float) -> bool:
         """Wait for a ring; True: look for work again."""
-        child = self._child
-        seconds = min(self._linger_seconds, until - monotonic())
-        if seconds <= 0 or child.table.messages_wait:
+        if self._linger_seconds <= 0 or self._is_over(until) or self._child.table.messages_wait:
             return False
+        try:
+            found = self._listen(until)
+        except Unavailable as error:
+            if not self._broker_away:
+                logger.warning("no rings for now, looking for work instead: %s", error)
+            self._broker_away = True
+            return self._look_alone()
+        self._broker_away = False
+        return found
+
+    def _look_alone(self) -> bool:
+        """Look for work now and then; True also when it is time to try the broker again."""
+        child = self._child
+        again = monotonic() + AGAIN
+        while not (child.must_end() or child.table.messages_wait):
+            if child.ready(self._queues) or monotonic() > again:
+                return True
+            time.sleep(LOOK)
+        return False
+
+    def _listen(self, until: float) -> bool:
+        child = self._child
+        seconds = max(SLICE, min(self._linger_seconds, until - monotonic()))
         listener = f"{child.worker}:{child.slot.number}"
         look = 0.0
         with closing(self._bell.listen(self._queues, seconds, listener)) as listening:

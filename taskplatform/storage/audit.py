@@ -1,185 +1,166 @@
-"""An audit of commits, grants and states, in the order in which they happened; for trials only.
+"""Audit: triggers that note what is committed, in which order, for a judge outside.
 
-It has a schema of its own, which no migration knows. Its triggers only append, to tables without
-an index, so that they take no lock that anybody could wait for.
+In a schema of its own, made for a trial and dropped with it. Each trigger fires under the lock of
+the row that it is about, so the numbers it draws are in the order in which locks were granted.
 """
 
-from collections.abc import Sequence
 from typing import Any
-
-from psycopg.rows import dict_row
 
 from taskplatform.storage.connection import Session
 
 _INSTALL = """
 CREATE SCHEMA IF NOT EXISTS taskplatform_audit;
-CREATE SEQUENCE IF NOT EXISTS taskplatform_audit.numbers;
+CREATE SEQUENCE taskplatform_audit.n;
+CREATE TABLE taskplatform_audit.commits (
+    n bigint, at timestamptz, run_id uuid, step text, epoch bigint, output json, reused boolean);
+CREATE TABLE taskplatform_audit.grants (
+    n bigint, at timestamptz, work_id bigint, run_id uuid, branch text, epoch bigint);
+CREATE TABLE taskplatform_audit.states (
+    n bigint, at timestamptz, run_id uuid, status text, reason text);
+CREATE TABLE taskplatform_audit.refused (worker uuid PRIMARY KEY, many bigint);
 
-CREATE TABLE IF NOT EXISTS taskplatform_audit.commits (
-    n bigint NOT NULL DEFAULT nextval('taskplatform_audit.numbers'),
-    wall timestamptz NOT NULL DEFAULT clock_timestamp(),
-    run_id uuid NOT NULL, step text NOT NULL, epoch bigint NOT NULL, output json NOT NULL,
-    reused boolean NOT NULL
-);
-CREATE TABLE IF NOT EXISTS taskplatform_audit.grants (
-    n bigint NOT NULL DEFAULT nextval('taskplatform_audit.numbers'),
-    wall timestamptz NOT NULL DEFAULT clock_timestamp(),
-    work bigint NOT NULL, run_id uuid NOT NULL, branch text NOT NULL, epoch bigint NOT NULL
-);
-CREATE TABLE IF NOT EXISTS taskplatform_audit.states (
-    n bigint NOT NULL DEFAULT nextval('taskplatform_audit.numbers'),
-    wall timestamptz NOT NULL DEFAULT clock_timestamp(),
-    run_id uuid NOT NULL, status text NOT NULL, reason text
-);
-CREATE TABLE IF NOT EXISTS taskplatform_audit.refusals (
-    n bigint NOT NULL DEFAULT nextval('taskplatform_audit.numbers'),
-    wall timestamptz NOT NULL DEFAULT clock_timestamp(),
-    worker text NOT NULL, many bigint NOT NULL
-);
+CREATE FUNCTION taskplatform_audit.committed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO taskplatform_audit.commits VALUES (nextval('taskplatform_audit.n'),
+        clock_timestamp(), NEW.run_id, NEW.step_name, NEW.epoch, NEW.output,
+        NEW.reused_from IS NOT NULL);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER audit AFTER INSERT OR UPDATE ON taskplatform.step_results
+    FOR EACH ROW EXECUTE FUNCTION taskplatform_audit.committed();
 
-CREATE OR REPLACE FUNCTION taskplatform_audit.result() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION taskplatform_audit.granted() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO taskplatform_audit.commits (run_id, step, epoch, output, reused)
-    VALUES (NEW.run_id, NEW.step_name, NEW.epoch, NEW.output, NEW.reused_from IS NOT NULL);
+    INSERT INTO taskplatform_audit.grants VALUES (nextval('taskplatform_audit.n'),
+        clock_timestamp(), NEW.id, NEW.run_id, NEW.branch, NEW.epoch);
     RETURN NULL;
 END $$;
-CREATE OR REPLACE FUNCTION taskplatform_audit.item() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    INSERT INTO taskplatform_audit.commits (run_id, step, epoch, output, reused)
-    VALUES (NEW.run_id, NEW.step_name || '[' || NEW.position || ']', NEW.epoch, NEW.output, false);
-    RETURN NULL;
-END $$;
-CREATE OR REPLACE FUNCTION taskplatform_audit.granted() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    INSERT INTO taskplatform_audit.grants (work, run_id, branch, epoch)
-    VALUES (NEW.id, NEW.run_id, NEW.branch, NEW.epoch);
-    RETURN NULL;
-END $$;
-CREATE OR REPLACE FUNCTION taskplatform_audit.state() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    INSERT INTO taskplatform_audit.states (run_id, status, reason)
-    VALUES (NEW.id, NEW.status, NEW.reason);
-    RETURN NULL;
-END $$;
-CREATE OR REPLACE FUNCTION taskplatform_audit.refusal() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    INSERT INTO taskplatform_audit.refusals (worker, many)
-    VALUES (NEW.name, NEW.stale_writes_refused - OLD.stale_writes_refused);
-    RETURN NULL;
-END $$;
+CREATE TRIGGER audit AFTER UPDATE OF holder ON taskplatform.work
+    FOR EACH ROW WHEN (NEW.holder IS NOT NULL AND OLD.holder IS DISTINCT FROM NEW.holder)
+    EXECUTE FUNCTION taskplatform_audit.granted();
 
-CREATE OR REPLACE TRIGGER audit_result AFTER INSERT OR UPDATE ON taskplatform.step_results
-    FOR EACH ROW EXECUTE FUNCTION taskplatform_audit.result();
-CREATE OR REPLACE TRIGGER audit_item AFTER INSERT OR UPDATE OF output, epoch ON taskplatform.items
-    FOR EACH ROW WHEN (NEW.output IS NOT NULL) EXECUTE FUNCTION taskplatform_audit.item();
-CREATE OR REPLACE TRIGGER audit_grant AFTER UPDATE OF epoch ON taskplatform.work
-    FOR EACH ROW WHEN (NEW.epoch <> OLD.epoch) EXECUTE FUNCTION taskplatform_audit.granted();
-CREATE OR REPLACE TRIGGER audit_first_state AFTER INSERT ON taskplatform.runs
-    FOR EACH ROW EXECUTE FUNCTION taskplatform_audit.state();
-CREATE OR REPLACE TRIGGER audit_state AFTER UPDATE OF status, reason ON taskplatform.runs
-    FOR EACH ROW WHEN ((NEW.status, NEW.reason) IS DISTINCT FROM (OLD.status, OLD.reason))
-    EXECUTE FUNCTION taskplatform_audit.state();
-CREATE OR REPLACE TRIGGER audit_refusal AFTER UPDATE ON taskplatform.workers
-    FOR EACH ROW WHEN (NEW.stale_writes_refused <> OLD.stale_writes_refused)
-    EXECUTE FUNCTION taskplatform_audit.refusal();
+CREATE FUNCTION taskplatform_audit.changed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO taskplatform_audit.states VALUES (nextval('taskplatform_audit.n'),
+        clock_timestamp(), NEW.id, NEW.status, NEW.reason);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER audit_new AFTER INSERT ON taskplatform.runs
+    FOR EACH ROW EXECUTE FUNCTION taskplatform_audit.changed();
+CREATE TRIGGER audit AFTER UPDATE OF status ON taskplatform.runs
+    FOR EACH ROW WHEN (NEW.status <> OLD.status) EXECUTE FUNCTION taskplatform_audit.changed();
+
+CREATE FUNCTION taskplatform_audit.counted() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO taskplatform_audit.refused VALUES (NEW.id, NEW.stale_writes_refused)
+    ON CONFLICT (worker) DO UPDATE SET many = excluded.many;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER audit AFTER UPDATE OF stale_writes_refused ON taskplatform.workers
+    FOR EACH ROW EXECUTE FUNCTION taskplatform_audit.counted();
 """
 
-_REMOVE = """
-DROP SCHEMA IF EXISTS taskplatform_audit CASCADE
-"""
+_UNINSTALL = "DROP SCHEMA IF EXISTS taskplatform_audit CASCADE"
 
 _CLOCK = "SELECT extract(epoch FROM clock_timestamp())::double precision"
 
-
-def _wall(column: str) -> str:
-    return f"extract(epoch FROM {column})::double precision"
-
-
-# Waiting is stated if it is for something, or until a moment that has not passed for long.
-_STUCK = """
-SELECT r.id::text AS id FROM taskplatform.runs r
-WHERE r.finished_at IS NULL AND (
-    NOT EXISTS (SELECT FROM taskplatform.work w WHERE w.run_id = r.id)
-    OR (r.status IN ('queued', 'running') AND NOT EXISTS (
-        SELECT FROM taskplatform.work w JOIN taskplatform.holders h ON h.id = w.holder
-        WHERE w.run_id = r.id AND h.lease_until > clock_timestamp()))
-    OR EXISTS (SELECT FROM taskplatform.work w WHERE w.run_id = r.id
-               AND w.due_at < clock_timestamp() - interval '10 s'))
-ORDER BY r.id
-"""
-
-TABLES = {
-    "runs": f"""
-        SELECT id::text AS id, pipeline, key,
-               key IS NOT NULL AND NOT forced AND replay_of IS NULL AS owns_key,
-               request_id AS request, status, reason, {_wall("created_at")} AS created,
-               {_wall("started_at")} AS started, {_wall("finished_at")} AS finished,
-               replay_of::text AS replay_of
-        FROM taskplatform.runs ORDER BY id
+_DUMP = {
+    "runs": """
+        SELECT r.id::text, pipeline, key, key IS NOT NULL AND NOT forced AND replay_of IS NULL
+               AS owns_key, request_id AS request, status, reason,
+               coalesce(replay_of, parent_run)::text AS made_by
+        FROM taskplatform.runs r
     """,
     "results": """
-        SELECT run_id::text AS run, step_name AS step, output, version, attempt, epoch, worker,
+        SELECT run_id::text AS run, step_name AS step, output, attempt, epoch,
                reused_from IS NOT NULL AS reused
         FROM taskplatform.step_results
-        UNION ALL
-        SELECT run_id::text, step_name || '[' || position || ']', output, version, attempt, epoch,
-               worker, false
-        FROM taskplatform.items WHERE output IS NOT NULL
     """,
     "attempts": """
-        SELECT run_id::text AS run, step_name AS step, number, outcome, epoch, alone
-        FROM taskplatform.step_attempts ORDER BY run_id, step_name, number
+        SELECT run_id::text AS run, step_name AS step, number, outcome, epoch
+        FROM taskplatform.step_attempts
     """,
-    "commits": f"""
-        SELECT run_id::text AS run, step, epoch, output, reused, {_wall("wall")} AS wall, n
-        FROM taskplatform_audit.commits ORDER BY n
+    "commits": """
+        SELECT n, extract(epoch FROM at)::double precision AS wall, run_id::text AS run, step,
+               epoch, output, reused
+        FROM taskplatform_audit.commits
     """,
-    "grants": f"""
-        SELECT work, run_id::text AS run, branch, epoch, {_wall("wall")} AS wall, n
-        FROM taskplatform_audit.grants ORDER BY n
-    """,
-    "states": f"""
-        SELECT run_id::text AS run, status, reason, {_wall("wall")} AS wall, n
-        FROM taskplatform_audit.states ORDER BY n
+    "grants": "SELECT n, run_id::text AS run, branch, epoch FROM taskplatform_audit.grants",
+    "states": """
+        SELECT n, extract(epoch FROM at)::double precision AS wall, run_id::text AS run, status
+        FROM taskplatform_audit.states
     """,
 }
-_HELD = "SELECT count(*)::integer AS held FROM taskplatform.work WHERE holder IS NOT NULL"
-_REFUSED = "SELECT coalesce(sum(many), 0)::bigint AS refused FROM taskplatform_audit.refusals"
+
+_HELD = "SELECT count(*) FROM taskplatform.work WHERE holder IS NOT NULL"
+_REFUSED = "SELECT coalesce(sum(many), 0)::bigint FROM taskplatform_audit.refused"
+_DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+_UNFINISHED = (
+    "SELECT count(*) FROM taskplatform.runs WHERE finished_at IS NULL OR status = 'failed'"
+)
+
+# A run that has not ended has work, and work that nobody can take has a moment or a reason.
+_STUCK = """
+SELECT r.id::text FROM taskplatform.runs r
+WHERE r.finished_at IS NULL AND NOT EXISTS (
+    SELECT FROM taskplatform.work w WHERE w.run_id = r.id
+      AND (w.holder IS NOT NULL OR w.due_at IS NULL OR w.reason IS NOT NULL
+           OR w.due_at < 'infinity'))
+ORDER BY 1
+"""
+
+
+PARTS = tuple(_DUMP)
 
 
 def install(connection: Session) -> None:
-    """Audit from now on; safe to repeat."""
+    """Begin to note; what is there already is left as it is."""
     connection.execute(_INSTALL)
 
 
-def remove(connection: Session) -> None:
-    """Audit no longer, and forget what was seen."""
-    connection.execute(_REMOVE)
+def uninstall(connection: Session) -> None:
+    """End it, and forget what was noted."""
+    connection.execute(_UNINSTALL)
 
 
-def clock(connection: Session) -> float:
-    """The database clock, in seconds since 1970."""
-    (seconds,) = connection.execute(_CLOCK).fetchone() or (0.0,)
-    return float(seconds)
+def now(connection: Session) -> float:
+    """The database's clock, in seconds."""
+    return float(_one(connection, _CLOCK))
 
 
-def rows(connection: Session, table: str) -> Sequence[dict[str, Any]]:
-    """All rows of one of TABLES, by column."""
-    return connection.cursor(row_factory=dict_row).execute(TABLES[table]).fetchall()
-
-
-def stuck(connection: Session) -> list[str]:
-    """Ids of the runs that have neither an end nor a stated reason."""
-    return [run for (run,) in connection.execute(_STUCK)]
+def rows(connection: Session, what: str) -> list[dict[str, Any]]:
+    """The rows of one part of the dump; outputs are the bytes that were stored."""
+    cursor = connection.execute(_DUMP[what], prepare=False)
+    names = [column.name for column in cursor.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in cursor]
 
 
 def held(connection: Session) -> int:
-    """How many work rows are still held."""
-    (many,) = connection.execute(_HELD).fetchone() or (0,)
-    return int(many)
+    """How many work rows somebody holds."""
+    return int(_one(connection, _HELD))
 
 
 def refused(connection: Session) -> int:
-    """How many stale writes were refused, also by workers that are gone."""
-    (many,) = connection.execute(_REFUSED).fetchone() or (0,)
-    return int(many)
+    """How many late writes all workers had refused, those that are gone included."""
+    return int(_one(connection, _REFUSED))
+
+
+def deadlocks(connection: Session) -> int:
+    """How many deadlocks the server had to end in this database."""
+    return int(_one(connection, _DEADLOCKS))
+
+
+def unfinished(connection: Session) -> int:
+    """How many runs have not come to a good end or a cancel."""
+    return int(_one(connection, _UNFINISHED))
+
+
+def stuck(connection: Session) -> list[str]:
+    """The runs that nothing will ever move."""
+    return [row[0] for row in connection.execute(_STUCK)]
+
+
+def _one(connection: Session, statement: str) -> Any:
+    row = connection.execute(statement).fetchone()
+    assert row is not None
+    return row[0]

@@ -131,6 +131,8 @@ def pool(url: str) -> ConnectionPool[Session]:
         max_size=10,
         timeout=5,
         max_idle=60,
+        # Its own pauses grow to minutes, after which a server that is back would still be missed.
+        reconnect_timeout=1,
         configure=lambda connection: _configure(connection, pinned=True),
         open=False,
     )

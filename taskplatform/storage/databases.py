@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 import psycopg
 from psycopg import sql
 
+from taskplatform.storage.connection import Session
 from taskplatform.storage.migrations import upgrade
 from taskplatform.storage.urls import libpq_url
 
@@ -46,3 +47,16 @@ def in_database(url: str, name: str) -> str:
 def _administer(url: str, statement: str, *names: str) -> None:
     with psycopg.connect(libpq_url(url), autocommit=True) as connection:
         connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+
+_END_SESSIONS = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE application_name LIKE 'taskplatform%%' AND datname = current_database()
+  AND pid <> pg_backend_pid()
+ORDER BY random() LIMIT %s
+"""
+
+
+def end_sessions(connection: Session, many: int) -> None:
+    """End up to so many of the platform's sessions, whichever."""
+    connection.execute(_END_SESSIONS, (many,))

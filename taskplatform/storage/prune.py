@@ -12,13 +12,21 @@ SELECT clock_timestamp() - make_interval(days => %s)
 """
 
 # Ids are in order of creation, so the oldest runs are at the head of the primary key, and the
-# search ends at the first id that is too young. A run that has not ended is never touched.
+# search ends at the first id that is too young. A run that has not ended is never touched. Nor is
+# one whose key somebody is about to take: an enqueue with a request id of that run as well holds
+# the key and waits for the run, so waiting for the key here would close the circle.
 _PRUNE = """
-WITH old AS MATERIALIZED (
+WITH ended AS MATERIALIZED (
     SELECT id FROM taskplatform.runs
     WHERE id < %(youngest)s AND finished_at < %(cutoff)s
     ORDER BY id LIMIT %(batch)s
     FOR UPDATE SKIP LOCKED
+), free AS MATERIALIZED (
+    SELECT k.run_id FROM ended JOIN taskplatform.keys k ON k.run_id = ended.id
+    FOR UPDATE OF k SKIP LOCKED
+), old AS MATERIALIZED (
+    SELECT ended.id FROM ended LEFT JOIN taskplatform.keys k ON k.run_id = ended.id
+    WHERE k.run_id IS NULL OR k.run_id IN (SELECT run_id FROM free)
 ), results AS (
     DELETE FROM taskplatform.step_results s USING old WHERE s.run_id = old.id
 ), attempts AS (

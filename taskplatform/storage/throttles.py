@@ -18,16 +18,19 @@ SELECT %(name)s, %(scope)s, slot FROM generate_series(1, %(limit)s) AS slot
 ON CONFLICT DO NOTHING
 """
 
+# Chosen once, in a CTE: as a subquery of IN, a plan that walks the table outside of it chose a slot
+# for each row, and one grant used up the whole window.
 _GRANT = """
-UPDATE taskplatform.throttle_slots SET granted_at = clock_timestamp()
-WHERE (name, scope, slot) IN (
+WITH free AS MATERIALIZED (
     SELECT name, scope, slot FROM taskplatform.throttle_slots
     WHERE name = %(name)s AND scope = %(scope)s AND slot <= %(limit)s
       AND granted_at <= clock_timestamp() - make_interval(secs => %(window)s)
     ORDER BY granted_at, slot LIMIT 1
     FOR UPDATE SKIP LOCKED
 )
-RETURNING slot
+UPDATE taskplatform.throttle_slots AS s SET granted_at = clock_timestamp()
+FROM free WHERE s.name = free.name AND s.scope = free.scope AND s.slot = free.slot
+RETURNING s.slot
 """
 
 # A slot that was never granted is in somebody's hands now; before PostgreSQL 17 one cannot

@@ -3,15 +3,16 @@
 import logging
 import os
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from uuid import UUID
 
 from taskplatform.celery.bell import Bell
 from taskplatform.celery.queues import private
+from taskplatform.celery.ringer import Ringer
 from taskplatform.endpoints import database_url
-from taskplatform.errors import Unavailable
 from taskplatform.executor.slots import SHIFT, SlotTable
 from taskplatform.settings import get_settings
 from taskplatform.storage import workers
@@ -58,7 +59,8 @@ class Supervisor:
         settings = get_settings()
         self._about = about
         self._table = table
-        self._bell = bell
+        self._private = private(about.id)
+        self._ringer = Ringer(partial(_ring, bell, self._private))
         self._database = Database(database_url(), about.name)
         self._rescuer = Rescuer(about.name, settings.queue, settings.put_off_limit)
         self._poll = select.poll()
@@ -132,7 +134,7 @@ class Supervisor:
             1 for slot in self._table.taken() if slot.state == SHIFT
         )
         if idle > 0:
-            self._ring({private(self._about.id): 1}, most=1)
+            self._ring({self._private: 1})
 
     def _rescue_others(self) -> None:
         if monotonic() < self._database.reap_from:
@@ -176,15 +178,21 @@ class Supervisor:
             none: dict[str, int] = {}
             self._ring(self._database.ask(self._unstarted.end, none))
 
-    def _ring(self, queues: dict[str, int], most: int = 32) -> None:
-        if queues:
-            try:
-                self._bell.ring(queues, most)
-            except Unavailable as error:
-                logger.debug("ring lost: %s", error)
+    def _ring(self, queues: dict[str, int]) -> None:
+        # In the background: leases must not wait for a broker that hangs.
+        for queue, many in queues.items():
+            self._ringer.ring(queue, many)
 
     def _say_goodbye(self) -> None:
         for holder in self._leases.holders():
             cause = "interrupted" if self._table.shutting_down else "crashed"
             self._rescue(Loss(holder, cause, None, certain=True))
         self._database.ask(lambda connection: workers.gone(connection, self._about.id), None)
+
+
+def _ring(bell: Bell, own: str, queues: Mapping[str, int]) -> None:
+    """Ring; of what was asked for the worker's own queue while that took long, once is enough."""
+    others = {queue: many for queue, many in queues.items() if queue != own}
+    bell.ring(others)
+    if own in queues:
+        bell.ring({own: 1}, most=1)

@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 U = TypeVar("U")
 _LONGEST_PAUSE = 5.0
+# An InternalError is a server that only reads, or a session that was idle for too long.
+_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError, Unavailable)
 _NOT_MIGRATED = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName)
 
 
@@ -46,7 +48,7 @@ class Database:
                 Unavailable("it has no tables of the platform: run `taskplatform db upgrade`")
             )
             return otherwise
-        except (psycopg.OperationalError, psycopg.InterfaceError, Unavailable) as error:
+        except _AWAY as error:
             self._lost(error)
             return otherwise
         self._pause = 0.05

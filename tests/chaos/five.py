@@ -1,4 +1,4 @@
-"""The pipeline of the storms: five steps whose bodies write down what they do.
+"""The pipelines of the storms: five steps, or two side by side, whose bodies write down all.
 
 Imported by real workers (TASKPLATFORM_PIPELINES) and by the clients that enqueue. The folder of
 the ledger and the address of the outside API come with each run.
@@ -6,6 +6,8 @@ the ledger and the address of the outside API come with each run.
 
 import hashlib
 import http.client
+import os
+import signal
 import time
 from collections.abc import Callable
 from functools import cache
@@ -44,10 +46,16 @@ def ledger(folder: str) -> Ledger:
     return Ledger(folder)
 
 
-def work(order: Order, ctx: Context, before: str, also: Callable[[], Any] | None = None) -> Part:
+def work(
+    order: Order,
+    ctx: Context,
+    before: str,
+    also: Callable[[], Any] | None = None,
+    pipeline: str = "five",
+) -> Part:
     """Execute a body: start, what is limited, mishap or work, the effect, end."""
     book = ledger(order.folder)
-    book.start(ctx, "five")
+    book.start(ctx, pipeline)
     if also is not None:
         also()
     seconds, mishap = order.plan.get(ctx.step, (0.0, ""))
@@ -55,14 +63,16 @@ def work(order: Order, ctx: Context, before: str, also: Callable[[], Any] | None
         raise ConnectionError("the first attempt fails")
     if mishap == "put-off" and ctx.attempt == 1:
         raise RetryAfter(0.2)
+    if mishap == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
     if mishap == "give-up" and ctx.attempt == 1:
         raise Permanent("a person has to look")
     if seconds:
         time.sleep(seconds)
-    book.effect(ctx, "five")
+    book.effect(ctx, pipeline)
     digest = hashlib.sha256(f"{order.number}:{ctx.step}:{before}".encode()).hexdigest()
     part = Part(step=ctx.step, text=f"{order.number} {ctx.step} ü ", digest=digest)
-    book.end(ctx, "five", part.model_dump(mode="json"))
+    book.end(ctx, pipeline, part.model_dump(mode="json"))
     return part
 
 
@@ -103,6 +113,27 @@ def publish(input: Order, score: Part, ctx: Context) -> Part:
 def notify(input: Order, publish: Part, ctx: Context) -> Part:
     """End."""
     return work(input, ctx, publish.digest)
+
+
+fan = Pipeline("fan", input=Order, retry=Retry(delays=["100ms", "1s"]), timeout="60s")
+
+
+@fan.step(group="wings")
+def left(input: Order, ctx: Context) -> Part:
+    """One of two that end at the same moment."""
+    return work(input, ctx, "", pipeline="fan")
+
+
+@fan.step(group="wings")
+def right(input: Order, ctx: Context) -> Part:
+    """The other."""
+    return work(input, ctx, "", pipeline="fan")
+
+
+@fan.step
+def meet(input: Order, left: Part, right: Part, ctx: Context) -> Part:
+    """Go on when both have ended."""
+    return work(input, ctx, left.digest + right.digest, pipeline="fan")
 
 
 def call(api: str, ctx: Context) -> None:

@@ -17,7 +17,8 @@ from uuid import uuid4
 
 from taskplatform import get_run, list_runs
 from taskplatform.errors import Conflict, KeyBusy, TaskPlatformError, Unavailable
-from tests.chaos.five import Order, five
+from tests.chaos.five import Order, fan, five
+from tests.chaos.mutants import become
 
 STEPS = ("collect", "clean", "score", "publish", "notify")
 MISHAPS = ("fail", "put-off", "give-up")
@@ -26,7 +27,8 @@ MISHAPS = ("fail", "put-off", "give-up")
 class Book:
     """The client log: one line for each word."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, pipeline: str) -> None:
+        self._pipeline = pipeline
         folder.mkdir(exist_ok=True)
         path = folder / f"{os.getpid()}.jsonl"
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
@@ -34,46 +36,71 @@ class Book:
     def write(self, phase: str, op: str, do: str, **more: Any) -> None:
         """Write down one phase of an operation."""
         line = {
-            "op": op, "do": do, "phase": phase, "pipeline": "five",
+            "op": op, "do": do, "phase": phase, "pipeline": self._pipeline,
             "mono": time.monotonic_ns(), "wall": time.time(),
             "request": None, "run": None, "key": None, "force": False, "error": None, **more,
         }  # fmt: skip
         os.write(self._file, json.dumps(line).encode() + b"\n")
 
 
-@dataclass
-class Client:
-    """Enqueues its share, at a steady pace, until `deadline` (monotonic) at the latest."""
+@dataclass(frozen=True)
+class Load:
+    """How much is asked for: runs from number `first` on, a second, seconds at most.
 
-    folder: Path
+    `keyed` is the share of runs that have a key, out of `groups` keys; `plain` leaves the mishaps
+    and the cancels out, and then each step works for `work` seconds.
+    """
+
+    folder: str
     api: str
     seed: int
-    deadline: float
-    book: Book
+    many: int
+    rate: float
+    most: float
+    first: int = 0
+    pipeline: str = "five"
+    keyed: float = 0.05
+    groups: int = 8
+    plain: bool = False
+    work: float = 0.0
+
+
+class Client:
+    """Enqueues its share, until `deadline` (monotonic) at the latest."""
+
+    def __init__(self, load: Load) -> None:
+        self.load = load
+        self.seed = load.seed
+        self.folder = Path(load.folder)
+        self.deadline = time.monotonic() + load.most
+        self.book = Book(self.folder / "clients", load.pipeline)
+        self.pipeline = {"five": five, "fan": fan}[load.pipeline]
 
     def enqueue(self, number: int) -> None:
         """Ask for one run, until somebody answers."""
         dice = random.Random(f"{self.seed}:{number}")
-        group = f"group-{dice.randrange(8)}" if dice.random() < 0.05 else None
+        load = self.load
+        keyed = dice.random() < load.keyed
+        group = f"group-{dice.randrange(load.groups)}" if keyed else None
         order = Order(
             folder=str(self.folder / "ledger"),
             number=number,
-            api=self.api,
+            api=load.api,
             group=group,
-            plan=_plan(dice),
+            plan=dict.fromkeys(STEPS, (load.work, "")) if load.plain else _plan(dice),
         )
         told = {"request": f"{self.seed}-{number}", "key": group}
         while time.monotonic() < self.deadline:
             op = str(uuid4())
             self.book.write("invoke", op, "enqueue", **told)
             try:
-                run = five.enqueue(order, request_id=told["request"])
+                run = self.pipeline.enqueue(order, key=group, request_id=told["request"])
             except (Unavailable, KeyBusy) as error:
                 self.book.write("unknown", op, "enqueue", error=str(error), **told)
                 time.sleep(dice.uniform(0.05, 0.3))
                 continue
             self.book.write("ok", op, "enqueue", run=str(run.id), **told)
-            if dice.random() < 0.02:
+            if not load.plain and dice.random() < 0.02:
                 time.sleep(dice.uniform(0, 0.2))
                 self._ask("cancel", run)
             return
@@ -82,7 +109,7 @@ class Client:
         """Retry what has failed, as a person would who has mended the cause."""
         while not done.wait(1.0) and time.monotonic() < self.deadline:
             try:
-                for run in list_runs(pipeline="five", status="failed", limit=50):
+                for run in list_runs(pipeline=self.load.pipeline, status="failed", limit=50):
                     self._ask("retry", get_run(run.id))
             except Unavailable:
                 continue
@@ -91,13 +118,14 @@ class Client:
         op = str(uuid4())
         self.book.write("invoke", op, what, run=str(run.id))
         try:
-            getattr(run, what)()
+            done = getattr(run, what)()
         except Unavailable as error:
             self.book.write("unknown", op, what, run=str(run.id), error=str(error))
         except (Conflict, TaskPlatformError) as error:
             self.book.write("fail", op, what, run=str(run.id), error=str(error))
         else:
-            self.book.write("ok", op, what, run=str(run.id))
+            # A run that had ended before is not cancelled.
+            self.book.write("fail" if done is False else "ok", op, what, run=str(run.id))
 
 
 def _plan(dice: random.Random) -> dict[str, tuple[float, str]]:
@@ -110,14 +138,14 @@ def _plan(dice: random.Random) -> dict[str, tuple[float, str]]:
     return plan
 
 
-def main(folder: str, api: str, seed: int, first: int, many: int, rate: float, most: float) -> None:
-    """Enqueue `many` runs from number `first` on, so many a second, in four threads."""
+def main(load: Load) -> None:
+    """Enqueue in four threads; then retry what fails, until the standard input ends."""
     begin = time.monotonic()
-    client = Client(Path(folder), api, seed, begin + most, Book(Path(folder) / "clients"))
+    client = Client(load)
     done = threading.Event()
     keeper = threading.Thread(target=client.look_after, args=(done,))
     keeper.start()
-    numbers = iter(range(many))
+    numbers = iter(range(load.many))
     lock = threading.Lock()
 
     def share() -> None:
@@ -126,9 +154,9 @@ def main(folder: str, api: str, seed: int, first: int, many: int, rate: float, m
                 number = next(numbers, None)
             if number is None:
                 return
-            if (wait := begin + number / rate - time.monotonic()) > 0:
+            if (wait := begin + number / load.rate - time.monotonic()) > 0:
                 time.sleep(wait)
-            client.enqueue(first + number)
+            client.enqueue(load.first + number)
 
     threads = [threading.Thread(target=share) for _ in range(4)]
     for thread in threads:
@@ -143,4 +171,5 @@ def main(folder: str, api: str, seed: int, first: int, many: int, rate: float, m
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], *map(int, sys.argv[3:6]), *map(float, sys.argv[6:8]))
+    become()
+    main(Load(**json.loads(sys.argv[1])))

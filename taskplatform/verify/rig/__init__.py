@@ -1,1 +1,1 @@
-"""Servers, wires and workers that may be harmed without harm to anybody else."""
+"""The rig: servers behind proxies, and workers, that may be harmed."""

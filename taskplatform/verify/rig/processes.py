@@ -1,75 +1,44 @@
-"""Processes as the kernel lists them, without anything that has to be installed."""
+"""Processes by their pids, as the kernel knows them."""
 
 import os
 import signal
-import time
-from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
+_SUPERVISOR = b"taskplatform.supervisor"
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A live process: its state is a letter of proc(5), `born` its start in clock ticks."""
 
-    pid: int
-    parent: int
-    state: str
-    born: str
-
-    def command(self) -> list[str]:
-        """Its command line; empty when it is gone."""
+def children(pid: int) -> list[int]:
+    """The living children of a process."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*"):
         with suppress(OSError):
-            raw = Path(f"/proc/{self.pid}/cmdline").read_bytes()
-            return raw.decode(errors="replace").rstrip("\0").split("\0")
-        return []
+            found += [int(one) for one in (task / "children").read_text().split()]
+    return [one for one in found if state(one) not in ("", "Z")]
 
 
-def look(pid: int) -> Seen | None:
-    """The process of that pid; None if there is none, or only its remains."""
+def tree(pid: int) -> list[int]:
+    """A process and all that descend from it."""
+    return [pid, *(one for child in children(pid) for one in tree(child))]
+
+
+def state(pid: int) -> str:
+    """R, S, T, Z...; empty if there is no such process."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
-        return None
-    state, parent, *rest = stat.rpartition(")")[2].split()
-    return None if state in "ZX" else Seen(pid, int(parent), state, rest[17])
+        return ""
 
 
-def everything() -> Iterator[Seen]:
-    """All live processes of the machine."""
-    for name in os.listdir("/proc"):
-        if name.isdigit() and (seen := look(int(name))) is not None:
-            yield seen
+def is_supervisor(pid: int) -> bool:
+    """Whether a worker's child is its supervisor and no pool child."""
+    with suppress(OSError):
+        return _SUPERVISOR in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    return False
 
 
-def children(pid: int) -> list[Seen]:
-    """The live processes that `pid` started."""
-    return [one for one in everything() if one.parent == pid]
-
-
-def stopped(pid: int) -> bool:
-    """Whether the process has been stopped and not continued."""
-    seen = look(pid)
-    return seen is not None and seen.state in "Tt"
-
-
-def send(pids: Iterable[int], number: signal.Signals) -> list[int]:
-    """Send a signal to each process that is there; those that got it."""
-    got = []
+def send(pids: list[int], number: signal.Signals) -> None:
+    """Signal those that are still there."""
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, number)
-            got.append(pid)
-    return got
-
-
-def gone(pids: Iterable[int], seconds: float) -> bool:
-    """Wait until none of the processes lives any more."""
-    until = time.monotonic() + seconds
-    left = list(pids)
-    while left := [pid for pid in left if look(pid) is not None]:
-        if time.monotonic() >= until:
-            return False
-        time.sleep(0.01)
-    return True

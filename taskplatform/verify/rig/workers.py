@@ -1,147 +1,101 @@
-"""Real workers, as a user starts them, each in a session of its own."""
+"""Real workers in sessions of their own, which can be killed, paused and started again."""
 
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from taskplatform.errors import Unavailable
 from taskplatform.verify.rig import processes
-from taskplatform.verify.rig.waiting import wait_for
 
-BIN = Path(sys.executable).parent
-ROOT = Path(__file__).resolve().parents[3]
-_SUPERVISOR = "taskplatform.supervisor"
+_READY = 60.0
 
 
-@dataclass
 class Worker:
-    """A `celery -A taskplatform worker` and what it prints."""
+    """One `celery -A APP worker`, and the next one of its name after a kill."""
 
-    process: subprocess.Popen[bytes]
-    log: Path
-    name: str
-    command: Sequence[str] = ()
-    env: Mapping[str, str] = field(default_factory=dict)
-    cwd: Path = ROOT
+    def __init__(
+        self,
+        name: str,
+        env: Mapping[str, str],
+        folder: Path,
+        arguments: Sequence[str] = (),
+        app: str = "taskplatform",
+    ) -> None:
+        """Not started yet; what it prints goes to NAME.log in the folder."""
+        self.name = name
+        self.log = folder / f"{name}.log"
+        self._env = {**os.environ, **env}
+        self._command = [
+            sys.executable, "-m", "celery", "-A", app, "worker", "-l", "INFO",
+            "--without-mingle", "-n", f"{name}@verify", *arguments,
+        ]  # fmt: skip
+        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def pid(self) -> int:
-        """The pid of the worker's main process."""
-        return self.process.pid
+        """The main process."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it, without waiting."""
+        with self.log.open("ab") as out:
+            self._process = subprocess.Popen(
+                self._command,
+                env=self._env,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
+
+    def wait_ready(self) -> None:
+        """Wait until it consumes. Raises Unavailable if it ends, or takes more than a minute."""
+        assert self._process is not None
+        until = time.monotonic() + _READY
+        while b"ready." not in self.log.read_bytes():
+            if self._process.poll() is not None or time.monotonic() > until:
+                raise Unavailable(f"worker {self.name} does not start: {self.log.read_text()}")
+            time.sleep(0.02)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the main process runs."""
+        return self._process is not None and self._process.poll() is None
 
     def children(self) -> list[int]:
-        """The pids of the pool children."""
-        return [one.pid for one in self._started() if _SUPERVISOR not in one.command()]
+        """The pool children."""
+        return [pid for pid in processes.children(self.pid) if not processes.is_supervisor(pid)]
 
     def supervisors(self) -> list[int]:
-        """The pid of the supervisor, if there is one now."""
-        return [one.pid for one in self._started() if _SUPERVISOR in one.command()]
+        """The supervisor, if there is one now."""
+        return [pid for pid in processes.children(self.pid) if processes.is_supervisor(pid)]
 
-    def pids(self) -> list[int]:
-        """The main process first, then all that it started."""
-        return [self.pid, *(one.pid for one in self._started())]
+    def everyone(self) -> list[int]:
+        """All its processes."""
+        return processes.tree(self.pid)
 
-    def _started(self) -> list[processes.Seen]:
-        return processes.children(self.pid)
-
-    def alive(self) -> bool:
-        """Whether the main process lives."""
-        return self.process.poll() is None
-
-    def kill_all(self) -> None:
-        """Kill the worker and everything it started, as the kernel would: without a word."""
+    def kill(self) -> list[int]:
+        """Kill all its processes at once; return who they were."""
+        everyone = self.everyone()
+        processes.send(everyone, signal.SIGKILL)
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        self.process.wait()
+        if self._process is not None:
+            self._process.wait()
+        return everyone
 
-    def pause_all(self) -> list[int]:
-        """Stop the worker and everything it started; the pids."""
-        # The parent first: it starts nothing between the look at its children and their stop.
-        processes.send([self.pid], signal.SIGSTOP)
-        return processes.send(self.pids(), signal.SIGSTOP)
-
-    def continue_all(self) -> None:
-        """Let everything go on."""
-        processes.send(self.pids(), signal.SIGCONT)
-
-    def term(self) -> None:
-        """Ask the main process to end."""
-        self.process.send_signal(signal.SIGTERM)
-
-    def term_group(self) -> None:
-        """Ask the whole process group to end, as some service managers do."""
-        os.killpg(self.pid, signal.SIGTERM)
-
-    def revive(self) -> None:
-        """Start a dead worker again under its name; whoever needs it ready waits for that."""
-        assert not self.alive(), "a second worker of the name"
-        self.process = _start(self.command, self.env, self.log, self.cwd)
-
-    def wait_ready(self, seconds: float = 60.0) -> None:
-        """Wait until it is. Raises AssertionError with what it printed."""
-        wait_for(
-            lambda: not self.alive() or b"ready." in self.log.read_bytes(),
-            seconds,
-            f"worker ready; it said:\n{self.log.read_text()}",
-        )
-        assert self.alive(), self.log.read_text()
-
-    def stop(self) -> None:
-        """End it, by force when it does not within 10 s; what it started too."""
-        if self.alive():
-            self.term()
-            processes.send(self.pids(), signal.SIGCONT)
+    def stop(self, seconds: float = 15.0) -> None:
+        """Ask it to end, and kill what does not."""
+        if self._process is None:
+            return
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
-                self.process.wait(10)
-        self.kill_all()
-
-
-def start(
-    env: Mapping[str, str],
-    log: Path,
-    *arguments: str,
-    name: str = "w",
-    app: str = "taskplatform",
-    cwd: Path = ROOT,
-    prefix: Sequence[str] = (),
-) -> Worker:
-    """Start a worker; does not wait until it is ready. `prefix` is a program that executes it."""
-    celery = [str(BIN / "celery"), "-A", app, "worker", "-l", "INFO", "--without-mingle"]
-    command = [*prefix, *celery, "-n", f"{name}@test", *arguments]
-    return Worker(_start(command, env, log, cwd), log, name, command, env, cwd)
-
-
-@contextmanager
-def worker(
-    env: Mapping[str, str],
-    log: Path,
-    *arguments: str,
-    name: str = "w",
-    app: str = "taskplatform",
-) -> Iterator[Worker]:
-    """Start a worker, wait until it is ready, and stop it in the end."""
-    started = start(env, log, *arguments, name=name, app=app)
-    try:
-        started.wait_ready()
-        yield started
-    finally:
-        started.stop()
-
-
-def _start(
-    command: Sequence[str], env: Mapping[str, str], log: Path, cwd: Path
-) -> subprocess.Popen[bytes]:
-    with log.open("ab") as out:
-        return subprocess.Popen(
-            command,
-            env={**os.environ, **env},
-            cwd=cwd,
-            stdout=out,
-            stderr=out,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+                self._process.wait(seconds)
+        self.kill()

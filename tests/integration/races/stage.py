@@ -193,7 +193,7 @@ _WRONG = {
         WHERE k.expires_at IS NULL AND (r.id IS NULL OR r.finished_at IS NOT NULL)""",
     "an open run that does not own its key": """
         SELECT r.id, r.key FROM taskplatform.runs r
-        WHERE r.key IS NOT NULL AND r.finished_at IS NULL AND NOT r.forced
+        WHERE r.key IS NOT NULL AND r.finished_at IS NULL AND NOT r.forced AND r.replay_of IS NULL
         AND NOT EXISTS (SELECT FROM taskplatform.keys k WHERE k.run_id = r.id
                         AND k.pipeline = r.pipeline AND k.key = r.key AND k.expires_at IS NULL)""",
     "a succeeded run without the output it names": """

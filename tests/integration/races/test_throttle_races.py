@@ -261,3 +261,16 @@ def test_a_key_function_that_raises_is_a_failed_attempt(stage: Stage) -> None:
     assert isinstance(outcome, Failed)
     assert outcome.failure.message == "no tenant"
     assert inside == ["IDLE"]
+
+
+def test_a_grant_uses_one_slot_whatever_the_planner_has_seen(stage: Stage) -> None:
+    """Q22: asked for inside of IN, the free slot was chosen anew for each row of the table."""
+
+    def grants() -> list[int | None]:
+        session = stage.connection
+        return [grant(session, name="api", scope="", limit=3, window=60.0).slot for _ in range(4)]
+
+    assert grants() == [1, 2, 3, None]
+    stage.connection.execute("DELETE FROM taskplatform.throttle_slots")
+    stage.connection.execute("VACUUM ANALYZE taskplatform.throttle_slots")
+    assert grants() == [1, 2, 3, None]

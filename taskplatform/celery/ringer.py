@@ -1,0 +1,75 @@
+"""Ringing in the background: whoever asks never waits for the broker."""
+
+import atexit
+import logging
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+logger = logging.getLogger("taskplatform.client")
+
+Ring = Callable[[Mapping[str, int]], object]
+LAST_MOMENT = 1.0
+
+
+class Ringer:
+    """One thread that rings; what is asked for while it rings goes into the next ring."""
+
+    def __init__(self, ring: Ring) -> None:
+        self._ring = ring
+        self._reset()
+        # A forked child has the parent's locks and none of its threads.
+        os.register_at_fork(after_in_child=self._reset)
+        atexit.register(self._last_moment)
+
+    def _reset(self) -> None:
+        self._changed = threading.Condition()
+        self._wanted: Counter[str] = Counter()
+        self._ringing = False
+        self._thread: threading.Thread | None = None
+        self._away = False
+        self._leaving = False
+
+    def ring(self, queue: str, count: int = 1) -> None:
+        """Tell the workers, soon, that `count` runs are ready on `queue`; returns at once."""
+        with self._changed:
+            self._wanted[queue] += count
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._work, name="taskplatform ringer", daemon=True
+                )
+                self._thread.start()
+            self._changed.notify_all()
+
+    def flush(self, timeout: float = LAST_MOMENT) -> bool:
+        """Wait until all that was asked for is rung; False if that took too long. In seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._wanted and not self._ringing, timeout)
+
+    def _last_moment(self) -> None:
+        self._leaving = True
+        self.flush()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: bool(self._wanted))
+                queues, self._wanted = dict(self._wanted), Counter()
+                self._ringing = True
+            try:
+                self._ring(queues)
+                self._away = False
+            except Exception as error:
+                self._note(error)
+            finally:
+                with self._changed:
+                    self._ringing = False
+                    self._changed.notify_all()
+
+    def _note(self, error: Exception) -> None:
+        if not self._away and not self._leaving:
+            logger.warning(
+                "the broker cannot be reached (%s): runs are stored and start a little later", error
+            )
+        self._away = True

@@ -1,0 +1,56 @@
+"""What a fault excuses: an execution that nobody recorded, and one start after a long sleep."""
+
+from taskplatform.verify.judge.history import Execution, Fault, History
+
+_DATABASE = {
+    "restart-postgres",
+    "pause-postgres",
+    "cut-postgres",
+    "hole-postgres",
+    "slow-postgres",
+    "cut-after-commit",
+    "end-sessions",
+}
+# So long after a fault of the database somebody may still be refused, who was taken for dead.
+_AFTERMATH = 30_000_000_000
+# So long a body that has ended may be on its way to its commit when its process is hit.
+_UNCOMMITTED = 2_000_000_000
+_NEVER = 2**63
+# No check can be one with the first instruction of a body.
+_WAKING = 100_000_000
+
+
+class Excuses:
+    """The faults of a history, by whom they hit; counts what they excused."""
+
+    def __init__(self, history: History) -> None:
+        self.executions = 0
+        self.starts = 0
+        self._by_pid: dict[int, list[Fault]] = {}
+        for fault in history.faults:
+            for pid in fault.pids:
+                self._by_pid.setdefault(pid, []).append(fault)
+        self._database = [one for one in history.faults if one.kind in _DATABASE]
+
+    def cut_off(self, one: Execution) -> bool:
+        """Whether an execution that nobody recorded was hit, or could not be committed."""
+        # Without an end it was cut off, and nobody saw when.
+        ended = _NEVER if one.end is None else one.end
+        excused = any(
+            fault.begin <= ended + _UNCOMMITTED and fault.end >= one.start - _WAKING
+            for fault in self._by_pid.get(one.pid, ())
+        ) or any(
+            fault.begin <= ended and fault.end >= one.start - _AFTERMATH for fault in self._database
+        )
+        self.executions += excused
+        return excused
+
+    def woke_up(self, one: Execution, committed: int) -> bool:
+        """Whether a body started after its commit because its process had slept before it."""
+        excused = one.epoch < committed and any(
+            fault.kind.startswith(("pause", "failpoint"))
+            and fault.begin <= one.start <= fault.end + _WAKING
+            for fault in self._by_pid.get(one.pid, ())
+        )
+        self.starts += excused
+        return excused

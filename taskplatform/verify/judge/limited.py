@@ -1,0 +1,49 @@
+"""Whether limits and keys were kept: I7, I8."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from taskplatform.verify.judge.history import History, Violation
+from taskplatform.verify.judge.stored import ENDED
+
+# A grant may be used within one per cent of the window after it was given.
+SHARE = 0.01
+
+
+def windows_kept(history: History) -> Iterator[Violation]:
+    """I7: never more calls than the limit in any window, as the outside API saw them."""
+    slept = {pid for one in history.faults if one.kind.startswith("pause") for pid in one.pids}
+    by_sleepers = {(one.run, one.step) for one in history.executions if one.pid in slept}
+    calls: dict[str, list[int]] = defaultdict(list)
+    for call in history.calls:
+        # Between a grant and its call a process can be put to sleep; nobody can check for that.
+        if (call.run, call.step) not in by_sleepers:
+            calls[call.limit].append(call.at)
+    for name, times in calls.items():
+        if name not in history.limits:
+            continue
+        limit, per = history.limits[name]
+        window = int(per * (1 - SHARE) * 1e9)
+        times.sort()
+        for place in range(limit, len(times)):
+            if times[place] - times[place - limit] < window:
+                took = (times[place] - times[place - limit]) / 1e9
+                what = f"{limit + 1} calls within {took:.3f} s, {limit} are allowed in {per:g} s"
+                yield Violation("I7", "", name, what)
+
+
+def keys_owned_once(history: History) -> Iterator[Violation]:
+    """I8: never two active runs of one key."""
+    active: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for change in history.changes:
+        run = history.runs.get(change.run)
+        if run is None or run.key is None or not run.owns_key:
+            continue
+        owners = active[run.pipeline, run.key]
+        if change.status in ENDED:
+            owners.discard(run.id)
+            continue
+        owners.add(run.id)
+        if len(owners) > 1:
+            others = ", ".join(sorted(owners - {run.id}))
+            yield Violation("I8", run.id, "", f"has key {run.key!r}, which {others} owns")

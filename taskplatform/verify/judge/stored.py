@@ -1,0 +1,50 @@
+"""Whether what was accepted is there, ended, and the same for everybody: I1, I11, I12."""
+
+from collections.abc import Iterator
+
+from taskplatform.verify.judge.history import History, Violation
+
+ENDED = ("succeeded", "failed", "cancelled")
+
+
+def nothing_lost(history: History) -> Iterator[Violation]:
+    """I1: each accepted run exists and has ended; nothing exists that nobody asked for."""
+    asked = [one for one in history.operations if one.do == "enqueue"]
+    accepted = {one.run for one in asked if one.told == "ok"}
+    requests = {one.request for one in asked}
+    for run in sorted(one for one in accepted if one):
+        if run not in history.runs:
+            yield Violation("I1", run, "", "was accepted and does not exist")
+    for one in history.runs.values():
+        if one.id not in accepted and one.request not in requests and one.made_by is None:
+            yield Violation("I1", one.id, "", "exists, and nobody asked for it")
+        if one.status not in ENDED:
+            state = f"{one.status} ({one.reason})" if one.reason else one.status
+            yield Violation("I1", one.id, "", f"has not ended: it is {state}")
+
+
+def at_rest(history: History) -> Iterator[Violation]:
+    """I11: nothing is held, and nothing waits without a reason; no two waited for each other."""
+    if history.held:
+        yield Violation("I11", "", "", f"{history.held} work rows are held by somebody in the end")
+    for run in history.stuck:
+        yield Violation("I11", run, "", "has neither an end nor a reason to wait")
+    if history.deadlocks:
+        yield Violation("I11", "", "", f"the database ended {history.deadlocks} deadlocks")
+
+
+def all_agree(history: History) -> Iterator[Violation]:
+    """I12: what clients were told, what bodies returned and what is stored are one."""
+    for one in history.operations:
+        run = history.runs.get(one.run or "")
+        if one.do == "cancel" and one.told == "ok" and run and run.status != "cancelled":
+            what = f"its cancel was acknowledged, and it is {run.status}"
+            yield Violation("I12", run.id, "", what)
+    stored: dict[str, set[str]] = {}
+    for result in history.results:
+        stored.setdefault(result.run, set()).add(result.step)
+    for run in history.runs.values():
+        if run.status == "succeeded":
+            wanted = {step for stage in history.plans[run.pipeline] for step in stage}
+            for step in sorted(wanted - stored.get(run.id, set())):
+                yield Violation("I12", run.id, step, "has no output, and the run succeeded")

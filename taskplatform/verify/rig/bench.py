@@ -1,0 +1,93 @@
+"""The bench: servers that nobody else uses, proxies before them, workers behind these."""
+
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from taskplatform.embedded import Endpoints, endpoints, erase, status
+from taskplatform.storage.migrations import upgrade
+from taskplatform.verify.rig import processes
+from taskplatform.verify.rig.proxy import Proxy
+from taskplatform.verify.rig.workers import Worker
+
+
+@dataclass
+class Bench:
+    """What may be harmed. `direct` leads to the servers past the proxies."""
+
+    folder: Path
+    home: Path
+    direct: Endpoints
+    database: Proxy
+    broker: Proxy
+    env: dict[str, str]
+    workers: list[Worker] = field(default_factory=list)
+
+    def server(self, name: str) -> int:
+        """The pid of a server's main process; 0 while it is down."""
+        state = status(self.home)
+        return 0 if state is None else state.pids.get(name, 0)
+
+    def server_processes(self, name: str) -> list[int]:
+        """All processes of a server."""
+        pid = self.server(name)
+        return processes.tree(pid) if pid else []
+
+
+@contextmanager
+def bench(
+    folder: Path,
+    pipelines: str,
+    workers: int = 2,
+    arguments: Sequence[str] = ("-c", "4"),
+    env: Mapping[str, str] | None = None,
+    app: str = "taskplatform",
+) -> Iterator[Bench]:
+    """Start everything, and stop it in the end; histories and logs go to the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    home = Path(tempfile.mkdtemp(prefix="taskplatform-verify-"))
+    made: Bench | None = None
+    try:
+        direct = endpoints(home)
+        upgrade(direct.database_url)
+        database, broker = _before(direct.database_url), _before(direct.broker_url)
+        values = {
+            "TASKPLATFORM_DATABASE_URL": _through(direct.database_url, database),
+            "TASKPLATFORM_BROKER_URL": _through(direct.broker_url, broker),
+            "TASKPLATFORM_PIPELINES": pipelines,
+            **(env or {}),
+        }
+        made = Bench(folder, home, direct, database, broker, values)
+        for number in range(workers):
+            one = Worker(f"w{number + 1}", values, folder, arguments, app)
+            made.workers.append(one)
+            one.start()
+        for one in made.workers:
+            one.wait_ready()
+        yield made
+    finally:
+        if made is not None:
+            for one in made.workers:
+                processes.send(one.everyone() if one.alive else [], signal.SIGCONT)
+            for one in made.workers:
+                one.stop()
+            made.database.close()
+            made.broker.close()
+        erase(home)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _before(url: str) -> Proxy:
+    parts = urlsplit(url)
+    return Proxy(parts.hostname or "127.0.0.1", parts.port or 0)
+
+
+def _through(url: str, proxy: Proxy) -> str:
+    parts = urlsplit(url)
+    user, at, _ = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{user}{at}127.0.0.1:{proxy.port}"))

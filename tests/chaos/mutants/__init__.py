@@ -1,0 +1,66 @@
+"""Mutants: the platform with one guarantee broken, each of which the judge has to find."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tests.chaos.mutants import doors, fences, recovery
+
+VARIABLE = "MUTANT"
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """How the platform is broken, and under which faults and load it shows."""
+
+    name: str
+    breaks: Callable[[], None]
+    faults: dict[str, int]
+    pipeline: str = "five"
+    many: int = 150
+    rate: float = 15.0
+    keyed: float = 0.05
+    plain: bool = False
+    work: float = 0.0
+
+
+# Whoever has slept beyond the lease wakes while another is at the same run: it takes long.
+SLOW: dict[str, Any] = {"many": 24, "plain": True, "work": 3.0}
+
+
+PAUSES = {"pause-child-beyond-lease": 5}
+KILLS = {"kill-child": 8, "kill-worker": 1}
+
+MUTANTS = {
+    one.name: one
+    for one in (
+        Mutant("no-fence", fences.no_fence, PAUSES, **SLOW),
+        Mutant("check-then-write", fences.check_then_write, PAUSES, **{**SLOW, "many": 16}),
+        Mutant("epoch-from-one", fences.epoch_from_one, PAUSES, **SLOW),
+        Mutant("memo-lost", fences.memo_lost, KILLS),
+        Mutant("goes-on-before-the-commit", fences.goes_on_before_the_commit, KILLS),
+        Mutant("join-in-the-locking-statement", fences.unlocked_join, {}, "fan", 400, 100.0),
+        Mutant("rescue-without-lease", recovery.without_lease, KILLS),
+        Mutant("recovery-once", recovery.once, KILLS),
+        Mutant(
+            "never-rung-again",
+            recovery.never_rung_again,
+            {"kill-worker": 4, "flush-redis": 2},
+            many=40,
+            plain=True,
+            work=0.3,
+        ),
+        Mutant("retention-by-age", recovery.retention_by_age, KILLS),
+        Mutant("read-then-insert", doors.read_then_insert, {}, keyed=1.0, plain=True),
+        Mutant("answer-before-the-commit", doors.answer_before_the_commit, {"end-sessions": 8}),
+        Mutant("retry-makes-another-run", doors.retry_makes_another_run, {"cut-after-commit": 8}),
+    )
+}
+
+
+def become(name: str | None = None) -> None:
+    """Break this process's platform as the environment says, if it does."""
+    name = os.environ.get(VARIABLE) if name is None else name
+    if name:
+        MUTANTS[name].breaks()

@@ -1,0 +1,97 @@
+"""A storm: a bench, a load in a process of its own, the nemesis, and the judge in the end."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from taskplatform.core import registry
+from taskplatform.storage import audit
+from taskplatform.storage.connection import Session, connect
+from taskplatform.verify import dump
+from taskplatform.verify.faults.failpoints import armed
+from taskplatform.verify.faults.nemesis import Nemesis, revive
+from taskplatform.verify.judge.verdict import Verdict, judge
+from taskplatform.verify.rig.bench import Bench, bench
+from tests.chaos.load import Load
+from tests.chaos.mutants import VARIABLE
+from tests.chaos.outside import outside
+
+PIPELINES = "tests.chaos.five"
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Storm:
+    """How much of what; times in seconds. `settle` is how long the rest may take in the end."""
+
+    seed: int
+    faults: Mapping[str, int]
+    load: Load
+    pause: float = 1.0
+    most: float = 300.0
+    settle: float = 90.0
+    mutant: str = ""
+
+
+def storm(folder: Path, wanted: Storm) -> tuple[Verdict, float]:
+    """Let it come, and judge what is left; also how long it took."""
+    began = time.monotonic()
+    folder.mkdir(parents=True, exist_ok=True)
+    env = {"TASKPLATFORM_FAILPOINT": armed(folder), "PYTHONPATH": str(ROOT)}
+    pipelines = PIPELINES
+    if wanted.mutant:
+        env[VARIABLE] = wanted.mutant
+        pipelines += ",tests.chaos.mutants.loaded"
+    with outside(folder) as api, bench(folder, pipelines, env=env) as rig:
+        url = rig.direct.database_url
+        with closing(connect(url, pinned=False, name="judge")) as session:
+            audit.install(session)
+            anchor = dump.anchor(session)
+        _rage(rig, wanted, replace(wanted.load, folder=str(folder), api=api))
+        revive(rig)
+        with closing(connect(url, pinned=False, name="judge")) as session:
+            _settle(session, wanted.settle)
+            registry.finalize_all()
+            dump.write(session, folder, anchor)
+    return judge(folder), time.monotonic() - began
+
+
+def _rage(rig: Bench, wanted: Storm, load: Load) -> None:
+    """Load and faults side by side; the load goes on until both have done their part."""
+    client = subprocess.Popen(
+        [sys.executable, "-m", "tests.chaos.load", json.dumps(asdict(load))],
+        env={**os.environ, **rig.env},
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert client.stdout is not None
+    assert client.stdin is not None
+    try:
+        nemesis = Nemesis(rig, wanted.seed, wanted.faults)
+        nemesis.rage(wanted.pause, wanted.most)
+        revive(rig)
+        client.stdout.readline()
+        # What failed for good is looked after until nothing is left.
+        with closing(connect(rig.direct.database_url, pinned=False, name="judge")) as session:
+            _settle(session, wanted.settle)
+        client.stdin.close()
+        client.wait(30)
+    finally:
+        client.kill()
+        client.wait()
+        client.stdout.close()
+
+
+def _settle(session: Session, seconds: float) -> None:
+    """Wait until all runs have ended; whether they have is for the judge to say."""
+    until = time.monotonic() + seconds
+    while audit.unfinished(session) and time.monotonic() < until:
+        time.sleep(0.1)

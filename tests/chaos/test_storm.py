@@ -1,0 +1,32 @@
+"""The storm of every day: 1,000 runs of five steps under faults of all kinds.
+
+CHAOS_SEED repeats one; without it each storm is a new one.
+"""
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from taskplatform.verify.faults.nemesis import KINDS
+from taskplatform.verify.judge.verdict import PASS
+from tests.chaos.load import Load
+from tests.chaos.storm import Storm, storm
+
+RUNS = 1000
+FAULTS = dict.fromkeys(KINDS, 2) | {"kill-child": 6, "failpoint": 6}
+
+
+@pytest.mark.timeout(560)
+def test_a_storm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """G1-G5, G7, G8, Q1, Q3, Q23, W10, W11: nothing lost, nothing done twice."""
+    seed = int(os.environ.get("CHAOS_SEED", random.randrange(10**6)))
+    load = Load(folder="", api="", seed=seed, many=RUNS, rate=12.0, most=400.0)
+    verdict, seconds = storm(tmp_path / "history", Storm(seed, FAULTS, load))
+    with capsys.disabled():
+        print(f"\n{verdict.text()}\ntook        {seconds:.0f} s")
+    assert verdict.verdict == PASS, verdict.text()
+    assert verdict.runs >= RUNS * 0.95
+    assert sum(verdict.faults.values()) >= 40
+    assert len(verdict.faults) >= 6

@@ -1,0 +1,175 @@
+"""The judge: what is right passes, and each thing that is wrong is found, as what it is."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taskplatform.verify.judge.history import (
+    Call,
+    Change,
+    Commit,
+    Execution,
+    Fault,
+    Grant,
+    History,
+    Operation,
+    Run,
+)
+from taskplatform.verify.judge.verdict import INCONCLUSIVE, PASS, VIOLATED, decide
+from tests.unit.histories import MS, SECOND, changed, good
+
+
+@given(st.integers(1, 8), st.booleans(), st.booleans())
+def test_what_is_right_passes(runs: int, killed: bool, slept: bool) -> None:
+    verdict = decide(good(runs, killed=killed, slept=slept))
+    assert verdict.violations == []
+    assert verdict.verdict == PASS
+    assert verdict.excess == (runs if killed or slept else 0)
+
+
+def _accepted_and_gone(history: History) -> History:
+    del history.runs["run-1"]
+    return history
+
+
+def _never_ended(history: History) -> History:
+    history.runs["run-1"] = Run("run-1", "p", None, False, "r1", "queued", None, None)
+    return history
+
+
+def _nobody_asked(history: History) -> History:
+    history.operations.pop()
+    return history
+
+
+def _executed_after_its_commit(history: History) -> History:
+    late = history.commits[0].at + SECOND
+    history.faults.append(Fault("kill-child", frozenset({99}), late, late + SECOND))
+    history.executions.append(Execution("run-0", "p", "one", 2, 1, 99, late))
+    return history
+
+
+def _committed_twice(history: History) -> History:
+    first = history.commits[0]
+    history.commits.insert(
+        1, Commit(first.run, first.step, first.epoch, first.fingerprint, first.at + MS, 11, False)
+    )
+    return history
+
+
+def _stored_otherwise(history: History) -> History:
+    return changed(history, "results", 0, fingerprint="other")
+
+
+def _nobody_returned_it(history: History) -> History:
+    changed(history, "results", 0, fingerprint="other")
+    return changed(history, "commits", 0, fingerprint="other")
+
+
+def _stale(history: History) -> History:
+    first = history.commits[0]
+    history.grants.append(Grant("run-0", "", first.epoch + 1, first.order - 1))
+    return history
+
+
+def _epoch_twice(history: History) -> History:
+    history.grants.append(Grant("run-0", "", history.grants[0].epoch, 9))
+    return history
+
+
+def _on_no_record(history: History) -> History:
+    before = history.executions[0].start - 100 * MS
+    history.executions.append(Execution("run-0", "p", "one", 7, 1, 7, before))
+    return history
+
+
+def _too_early(history: History) -> History:
+    history.executions[1].start = history.commits[0].at - 10 * MS
+    return history
+
+
+def _too_often(history: History) -> History:
+    history.limits["api"] = (2, 1.0)
+    history.calls += [Call("api", "x", "y", place * 100 * MS) for place in range(3)]
+    return history
+
+
+def _key_twice(history: History) -> History:
+    for id in ("run-0", "run-1"):
+        run = history.runs[id]
+        history.runs[id] = Run(id, "p", "same", True, run.request, run.status, None, None)
+    history.changes.insert(1, Change("run-1", "queued", MS, 5))
+    return history
+
+
+def _held(history: History) -> History:
+    history.held = 1
+    return history
+
+
+def _cancelled_and_succeeded(history: History) -> History:
+    history.operations.append(Operation("cancel", None, "run-0", None, "ok"))
+    return history
+
+
+def _without_output(history: History) -> History:
+    history.commits = [one for one in history.commits if (one.run, one.step) != ("run-0", "two")]
+    history.results = [one for one in history.results if (one.run, one.step) != ("run-0", "two")]
+    history.attempts.add(("run-0", "two", 1, 1))
+    return history
+
+
+WRONG = {
+    "I1": (_accepted_and_gone, _never_ended, _nobody_asked),
+    "I2": (_executed_after_its_commit,),
+    "I3": (_committed_twice, _stored_otherwise, _nobody_returned_it),
+    "I4": (_stale, _epoch_twice),
+    "I5": (_on_no_record,),
+    "I6": (_too_early,),
+    "I7": (_too_often,),
+    "I8": (_key_twice,),
+    "I11": (_held,),
+    "I12": (_cancelled_and_succeeded, _without_output),
+}
+CASES = [(name, one) for name, several in WRONG.items() for one in several]
+
+
+@pytest.mark.parametrize(("invariant", "spoil"), CASES, ids=[one.__name__ for _, one in CASES])
+@pytest.mark.parametrize("runs", [2, 5])
+def test_what_is_wrong_is_found_as_what_it_is(
+    invariant: str, spoil: Callable[[History], History], runs: int
+) -> None:
+    verdict = decide(spoil(good(runs)))
+    assert verdict.verdict == VIOLATED
+    assert {one.invariant for one in verdict.violations} == {invariant}
+
+
+def test_a_start_of_a_process_that_had_slept_is_excused_only_right_after_it_woke() -> None:
+    """Nobody can check and start in one instant; a tenth of a second is no instant any more."""
+    for late, found in ((50 * MS, PASS), (500 * MS, VIOLATED)):
+        history = good(1, slept=True)
+        woke = history.faults[0].end
+        history.executions[0].start = woke + late
+        history.executions[0].end = woke + late + MS
+        assert decide(history).verdict == found
+
+
+@pytest.mark.parametrize("status", ["failed", "cancelled"])
+def test_too_little_done_proves_nothing(status: str) -> None:
+    history = good(5)
+    for id in ("run-0", "run-1"):
+        run = history.runs[id]
+        history.runs[id] = Run(id, "p", run.key, True, run.request, status, None, None)
+    assert decide(history).verdict == INCONCLUSIVE
+
+
+def test_nothing_done_proves_nothing() -> None:
+    assert decide(History()).verdict == INCONCLUSIVE
+
+
+def test_clocks_that_drift_apart_prove_nothing() -> None:
+    history = good()
+    history.clock_drift = 0.2
+    assert decide(history).verdict == INCONCLUSIVE
