@@ -84,7 +84,8 @@ def bench(
 
 def _before(url: str) -> Proxy:
     parts = urlsplit(url)
-    return Proxy(parts.hostname or "127.0.0.1", parts.port or 0)
+    postgres = parts.scheme.startswith("postgres")
+    return Proxy(parts.hostname or "127.0.0.1", parts.port or 0, postgres=postgres)
 
 
 def _through(url: str, proxy: Proxy) -> str:

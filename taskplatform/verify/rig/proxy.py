@@ -6,12 +6,10 @@ import time
 from contextlib import suppress
 from typing import Literal
 
+from taskplatform.verify.rig.wire import Conversation
+
 _CHUNK = 65536
 _LINGER_OFF = b"\x01\x00\x00\x00\x00\x00\x00\x00"
-
-# By these the end of a transaction that writes is known, in the simple protocol and, before a Sync,
-# in the extended one, where a prepared statement is known by its parameters only.
-_WRITING = (b"COMMIT", b'"work_id"', b"INSERT INTO taskplatform")
 
 Mode = Literal["pass", "refuse", "hole"]
 
@@ -19,9 +17,13 @@ Mode = Literal["pass", "refuse", "hole"]
 class Proxy:
     """Passes bytes on to an address, until it is told otherwise; `port` is where it listens."""
 
-    def __init__(self, host: str, port: int) -> None:
-        """Listen on a free port of the loopback for connections to (host, port)."""
+    def __init__(self, host: str, port: int, *, postgres: bool = False) -> None:
+        """Listen on a free port of the loopback for connections to (host, port).
+
+        `postgres`: it reads its protocol, to know where transactions end.
+        """
         self._to = host, port
+        self._postgres = postgres
         self.mode: Mode = "pass"
         self.delay = 0.0
         self._cut_after_commit = 0
@@ -59,11 +61,8 @@ class Proxy:
         self._listener.close()
         self.cut()
 
-    def wants_cut(self, sent: bytes) -> bool:
-        """Whether the connection that sends this is to be cut before the answer."""
-        ends = sent[:1] == b"Q" or b"S\x00\x00\x00\x04" in sent
-        if not ends or not any(mark in sent for mark in _WRITING):
-            return False
+    def take_cut(self) -> bool:
+        """Whether a connection that commits now is to be cut before the answer."""
         with self._lock:
             if self._cut_after_commit < 1:
                 return False
@@ -90,15 +89,22 @@ class Proxy:
                 _reset(client)
                 continue
             server.settimeout(None)
-            pair = _Pair(self, client, server)
+            pair = _Pair(self, client, server, Conversation() if self._postgres else None)
             with self._lock:
                 self._pairs.add(pair)
             pair.start()
 
 
 class _Pair:
-    def __init__(self, proxy: Proxy, client: socket.socket, server: socket.socket) -> None:
+    def __init__(
+        self,
+        proxy: Proxy,
+        client: socket.socket,
+        server: socket.socket,
+        talk: Conversation | None,
+    ) -> None:
         self._proxy = proxy
+        self._talk = talk
         self._client = client
         self._server = server
         self._silent = False
@@ -116,10 +122,11 @@ class _Pair:
         with suppress(OSError):
             while sent := self._client.recv(_CHUNK):
                 self._wait()
-                if self._proxy.wants_cut(sent):
+                end = None if self._talk is None else self._talk.sent(sent)
+                if end is not None and self._proxy.take_cut():
                     # The server reads all of it, and commits; only the client is cut off.
                     self._silent = True
-                    self._server.sendall(sent)
+                    self._server.sendall(sent[:end])
                     _reset(self._client)
                     return
                 self._server.sendall(sent)
@@ -129,11 +136,16 @@ class _Pair:
     def _downward(self) -> None:
         with suppress(OSError):
             while answered := self._server.recv(_CHUNK):
-                if self._silent:
-                    # It has answered, so what was sent is committed.
+                if self._talk is not None:
+                    self._talk.answered(answered)
+                if not self._silent:
+                    self._wait()
+                # It may have been cut meanwhile.
+                if not self._silent:
+                    self._client.sendall(answered)
+                elif self._talk is not None and self._talk.all_answered:
+                    # Not at the first answer: a reset would take back what is not read yet.
                     break
-                self._wait()
-                self._client.sendall(answered)
         self.reset()
 
     def _wait(self) -> None:
