@@ -75,6 +75,8 @@ def _rage(rig: Bench, wanted: Storm, load: Load) -> None:
     assert client.stdout is not None
     assert client.stdin is not None
     try:
+        # Before the first call there is nobody to harm.
+        _wait_for_calls(rig.folder, client)
         nemesis = Nemesis(rig, wanted.seed, wanted.faults)
         nemesis.rage(wanted.pause, wanted.most)
         revive(rig)
@@ -88,6 +90,14 @@ def _rage(rig: Bench, wanted: Storm, load: Load) -> None:
         client.kill()
         client.wait()
         client.stdout.close()
+
+
+def _wait_for_calls(folder: Path, client: subprocess.Popen[str]) -> None:
+    until = time.monotonic() + 60
+    while not any(one.stat().st_size for one in (folder / "clients").glob("*")):
+        if client.poll() is not None or time.monotonic() > until:
+            raise RuntimeError("the load does not start")
+        time.sleep(0.02)
 
 
 def _settle(session: Session, seconds: float) -> None:

@@ -10,9 +10,9 @@ from uuid import UUID, uuid4
 import pytest
 from pydantic import BaseModel
 
+from taskplatform.celery.ringer import Ringer
 from taskplatform.client import ringer
 from taskplatform.client.pipeline import Pipeline
-from taskplatform.client.ringer import Ringer
 from taskplatform.core import registry
 from taskplatform.core.failure import Failure
 from taskplatform.endpoints import endpoints

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from taskplatform.celery.ringer import Ringer
 from taskplatform.client import ringer
 from taskplatform.client.pipeline import Pipeline, enqueue_many
 from taskplatform.client.reading import get_run, list_runs
-from taskplatform.client.ringer import Ringer
 from taskplatform.errors import InvalidInput, Unavailable
 from taskplatform.storage.connection import Session
 from taskplatform.storage.dispatch import release_due
