@@ -44,6 +44,9 @@ class Worker:
 
     def start(self) -> None:
         """Start it, without waiting."""
+        if self._process is not None:
+            # A zombie until somebody asks for how it ended.
+            self._process.wait(10)
         with self.log.open("ab") as out:
             self._process = subprocess.Popen(
                 self._command,
