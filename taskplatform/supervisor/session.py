@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 U = TypeVar("U")
 _LONGEST_PAUSE = 5.0
+# Nobody's lease runs out by so short an absence: it lasts three times as long.
+_BLIP = LEASE_SECONDS / 3
 # An InternalError is a server that only reads, or a session that was idle for too long.
 _AWAY = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError, Unavailable)
 _NOT_MIGRATED = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName)
@@ -32,6 +34,7 @@ class Database:
         self._pause = 0.05
         # Everybody's lease ran out while the database was away: give the living time to renew.
         self.reap_from = 0.0
+        self._before: tuple[float, float] | None = None
 
     def ask(self, question: Callable[[Session], T], otherwise: U) -> T | U:
         """Ask the database; `otherwise` while it cannot answer."""
@@ -52,6 +55,11 @@ class Database:
             self._lost(error)
             return otherwise
         self._pause = 0.05
+        if self._before is not None:
+            away_since, reap_from = self._before
+            self._before = None
+            if monotonic() - away_since < _BLIP:
+                self.reap_from = reap_from
         return answer
 
     def _lost(self, error: Exception) -> None:
@@ -61,6 +69,7 @@ class Database:
             self._connection.close()
             self._connection = None
         now = monotonic()
+        self._before = self._before or (now, self.reap_from)
         self._retry_at = now + self._pause * random.uniform(0.5, 1.5)
         self._pause = min(self._pause * 2, _LONGEST_PAUSE)
         self.reap_from = now + LEASE_SECONDS
