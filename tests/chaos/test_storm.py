@@ -15,6 +15,8 @@ from tests.chaos.load import Load
 from tests.chaos.storm import Storm, storm
 
 RUNS = 1000
+# Some are asked for with a key that another has.
+ASKED = 1070
 FAULTS = dict.fromkeys(KINDS, 2) | {"kill-child": 6, "failpoint": 6}
 
 
@@ -22,11 +24,11 @@ FAULTS = dict.fromkeys(KINDS, 2) | {"kill-child": 6, "failpoint": 6}
 def test_a_storm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """G1-G5, G7, G8, Q1, Q3, Q23, W10, W11: nothing lost, nothing done twice."""
     seed = int(os.environ.get("CHAOS_SEED", random.randrange(10**6)))
-    load = Load(folder="", api="", seed=seed, many=RUNS, rate=12.0, most=400.0)
+    load = Load(folder="", api="", seed=seed, many=ASKED, rate=12.0, most=400.0)
     verdict, seconds = storm(tmp_path / "history", Storm(seed, FAULTS, load))
     with capsys.disabled():
         print(f"\n{verdict.text()}\ntook        {seconds:.0f} s")
     assert verdict.verdict == PASS, verdict.text()
-    assert verdict.runs >= RUNS * 0.95
+    assert verdict.runs >= RUNS
     assert sum(verdict.faults.values()) >= 40
     assert len(verdict.faults) >= 6
