@@ -29,6 +29,17 @@ END $$;
 CREATE TRIGGER audit AFTER INSERT OR UPDATE ON taskplatform.step_results
     FOR EACH ROW EXECUTE FUNCTION taskplatform_audit.committed();
 
+CREATE FUNCTION taskplatform_audit.item_committed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO taskplatform_audit.commits VALUES (nextval('taskplatform_audit.n'),
+        clock_timestamp(), NEW.run_id, NEW.step_name || '[' || NEW.position || ']', NEW.epoch,
+        NEW.output, false);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER audit AFTER INSERT OR UPDATE ON taskplatform.items
+    FOR EACH ROW WHEN (NEW.finished_at IS NOT NULL AND NOT coalesce(NEW.failed, false))
+    EXECUTE FUNCTION taskplatform_audit.item_committed();
+
 CREATE FUNCTION taskplatform_audit.granted() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO taskplatform_audit.grants VALUES (nextval('taskplatform_audit.n'),
@@ -75,6 +86,9 @@ _DUMP = {
         SELECT run_id::text AS run, step_name AS step, output, attempt, epoch,
                reused_from IS NOT NULL AS reused
         FROM taskplatform.step_results
+        UNION ALL
+        SELECT run_id::text, step_name || '[' || position || ']', output, attempt, epoch, false
+        FROM taskplatform.items WHERE finished_at IS NOT NULL AND NOT coalesce(failed, false)
     """,
     "attempts": """
         SELECT run_id::text AS run, step_name AS step, number, outcome, epoch
@@ -98,6 +112,12 @@ _DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_dat
 _UNFINISHED = (
     "SELECT count(*) FROM taskplatform.runs WHERE finished_at IS NULL OR status = 'failed'"
 )
+
+_OPEN = "SELECT count(*) FROM taskplatform.runs WHERE finished_at IS NULL"
+_ERRORS = """
+SELECT (error ->> 'type') || ': ' || (error ->> 'message') FROM taskplatform.runs
+WHERE status = 'failed'
+"""
 
 # A run that has not ended has work, and work that nobody can take has a moment or a reason.
 _STUCK = """
@@ -153,6 +173,16 @@ def deadlocks(connection: Session) -> int:
 def unfinished(connection: Session) -> int:
     """How many runs have not come to a good end or a cancel."""
     return int(_one(connection, _UNFINISHED))
+
+
+def open_runs(connection: Session) -> int:
+    """How many runs have not ended."""
+    return int(_one(connection, _OPEN))
+
+
+def errors(connection: Session) -> list[str]:
+    """Of what each failed run died."""
+    return [row[0] or "unknown" for row in connection.execute(_ERRORS)]
 
 
 def stuck(connection: Session) -> list[str]:

@@ -7,12 +7,14 @@ from typing import Any
 
 from taskplatform.core import registry
 from taskplatform.core.shapes import Kind
+from taskplatform.core.step import Step
 from taskplatform.storage import audit
 from taskplatform.storage.connection import Session
 from taskplatform.verify.judge.fingerprint import fingerprint
 
 Anchor = dict[str, float]
 _TRIES = 20
+_BODIES = (Kind.BODY, Kind.MAP)
 
 
 def anchor(connection: Session) -> Anchor:
@@ -50,12 +52,16 @@ def plans() -> dict[str, list[list[str]]]:
     """The stages of all pipelines of this process, those without a body left out."""
     return {
         one.name: [
-            [step.name for step in stage if step.kind is Kind.BODY]
+            [_named(step) for step in stage if step.kind in _BODIES]
             for stage in one.stages
-            if any(step.kind is Kind.BODY for step in stage)
+            if any(step.kind in _BODIES for step in stage)
         ]
         for one in registry.all()
     }
+
+
+def _named(step: Step) -> str:
+    return f"{step.name}[]" if step.kind is Kind.MAP else step.name
 
 
 def limits() -> dict[str, dict[str, float]]:

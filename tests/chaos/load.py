@@ -5,7 +5,6 @@ A call that was not answered is unknown: it is made again under the same request
 """
 
 import json
-import os
 import random
 import sys
 import threading
@@ -17,30 +16,12 @@ from uuid import uuid4
 
 from taskplatform import get_run, list_runs
 from taskplatform.errors import Conflict, KeyBusy, TaskPlatformError, Unavailable
+from taskplatform.verify.client_log import ClientLog
 from tests.chaos.five import Order, fan, five
 from tests.chaos.mutants import become
 
 STEPS = ("collect", "clean", "score", "publish", "notify")
 MISHAPS = ("fail", "put-off", "give-up")
-
-
-class Book:
-    """The client log: one line for each word."""
-
-    def __init__(self, folder: Path, pipeline: str) -> None:
-        self._pipeline = pipeline
-        folder.mkdir(exist_ok=True)
-        path = folder / f"{os.getpid()}.jsonl"
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-
-    def write(self, phase: str, op: str, do: str, **more: Any) -> None:
-        """Write down one phase of an operation."""
-        line = {
-            "op": op, "do": do, "phase": phase, "pipeline": self._pipeline,
-            "mono": time.monotonic_ns(), "wall": time.time(),
-            "request": None, "run": None, "key": None, "force": False, "error": None, **more,
-        }  # fmt: skip
-        os.write(self._file, json.dumps(line).encode() + b"\n")
 
 
 @dataclass(frozen=True)
@@ -73,7 +54,7 @@ class Client:
         self.seed = load.seed
         self.folder = Path(load.folder)
         self.deadline = time.monotonic() + load.most
-        self.book = Book(self.folder / "clients", load.pipeline)
+        self.book = ClientLog(self.folder / "clients", load.pipeline)
         self.pipeline = {"five": five, "fan": fan}[load.pipeline]
 
     def enqueue(self, number: int) -> None:

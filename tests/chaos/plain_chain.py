@@ -14,12 +14,12 @@ from uuid import UUID, uuid4
 from celery import Celery, chain
 from redis import Redis
 
+from taskplatform.verify.client_log import ClientLog
 from taskplatform.verify.faults.nemesis import Nemesis
 from taskplatform.verify.judge.fingerprint import fingerprint
 from taskplatform.verify.judge.verdict import Verdict, judge
 from taskplatform.verify.ledger import Ledger
 from taskplatform.verify.rig.bench import bench
-from tests.chaos.load import Book
 
 STEPS = ("collect", "clean", "score", "publish", "notify")
 FOLDER = "PLAIN_CHAIN_LEDGER"
@@ -50,7 +50,7 @@ def plain_chain(folder: Path, seed: int) -> Verdict:
         folder, "tests.chaos.five", arguments=("-c", "4"), env=env, app="tests.chaos.plain_chain"
     ) as rig:
         app.conf.broker_url = rig.direct.broker_url
-        book = Book(folder / "clients", "plain")
+        book = ClientLog(folder / "clients", "plain")
         runs = [str(uuid4()) for _ in range(RUNS)]
         for run in runs:
             book.write("invoke", run, "enqueue", request=run)

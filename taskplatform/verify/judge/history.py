@@ -138,6 +138,12 @@ class History:
     torn: int = 0
     clock_drift: float = 0.0
 
+    def has_body(self, run: str, step: str) -> bool:
+        """Whether a body returns the step's output; of a map, that of each item."""
+        known = self.runs.get(run)
+        plan = self.plans.get(known.pipeline, []) if known else []
+        return any(step.partition("[")[0] + "[]" * ("[" in step) in stage for stage in plan)
+
 
 @dataclass(frozen=True, slots=True)
 class Violation:

@@ -30,7 +30,8 @@ def committed_once(history: History) -> Iterator[Violation]:
     }
     seen: dict[tuple[str, str], Commit] = {}
     for commit in history.commits:
-        if commit.reused:
+        # What no body returns, such as a sleep's or a child's result, nobody wrote down.
+        if commit.reused or not history.has_body(commit.run, commit.step):
             continue
         where = commit.run, commit.step
         if (first := seen.get(where)) is not None:
@@ -42,7 +43,7 @@ def committed_once(history: History) -> Iterator[Violation]:
             yield Violation("I3", *where, what)
     for result in history.results:
         last = seen.get((result.run, result.step))
-        if result.reused:
+        if result.reused or not history.has_body(result.run, result.step):
             continue
         if last is None or (last.epoch, last.fingerprint) != (result.epoch, result.fingerprint):
             yield Violation("I3", result.run, result.step, "is stored otherwise than committed")

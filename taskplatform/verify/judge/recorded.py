@@ -36,8 +36,9 @@ def in_order(history: History) -> Iterator[Violation]:
             for step in stage:
                 before[pipeline, step] = earlier
     for one in history.executions:
-        for step in before.get((one.pipeline, one.step), ()):
-            commit = commits.get((one.run, step))
+        own = one.step.partition("[")[0] + "[]" * ("[" in one.step)
+        for step in before.get((one.pipeline, own), ()):
+            commit = commits.get((one.run, step.removesuffix("[]")))
             if commit is None:
                 what = f"started, and step {step} before it was never committed"
                 yield Violation("I6", one.run, one.step, what)
