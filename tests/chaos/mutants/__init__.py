@@ -27,6 +27,7 @@ class Mutant:
 
 # Whoever has slept beyond the lease wakes while another is at the same run: it takes long.
 SLOW: dict[str, Any] = {"many": 24, "plain": True, "work": 3.0}
+LATE: dict[str, Any] = {"many": 16, "plain": True, "work": 1.0}
 
 
 PAUSES = {"pause-child-beyond-lease": 5}
@@ -36,7 +37,7 @@ MUTANTS = {
     one.name: one
     for one in (
         Mutant("no-fence", fences.no_fence, PAUSES, **SLOW),
-        Mutant("check-then-write", fences.check_then_write, PAUSES, **{**SLOW, "many": 16}),
+        Mutant("check-then-write", fences.check_then_write, PAUSES, **LATE),
         Mutant("epoch-from-one", fences.epoch_from_one, PAUSES, **SLOW),
         Mutant("memo-lost", fences.memo_lost, KILLS),
         Mutant("goes-on-before-the-commit", fences.goes_on_before_the_commit, KILLS),

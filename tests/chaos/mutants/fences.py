@@ -27,7 +27,7 @@ def check_then_write() -> None:
         rows = [{"work_id": one.work_id, "epoch": one.epoch} for one in settlements]
         held = {row[0] for row in connection.execute(check, (encode(rows),))}
         # On a busy machine there is time between any two lines.
-        time.sleep(2.0)
+        time.sleep(4.0)
         accepted: set[int] = real(
             connection, [one for one in settlements if one.work_id in held], **more
         )
