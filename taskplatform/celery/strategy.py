@@ -28,17 +28,17 @@ def one_per_child(task: Any, app: Any, consumer: Any, **options: Any) -> Callabl
         if open_or_waiting >= consumer.pool.num_processes:
             ack(logger, consumer.connection_errors)
             return None
-        if readable:
-            message.content_type, message.content_encoding, message.body = readable
+        # A shift takes nothing: whatever was sent along, which may be unreadable, is left out.
+        message.content_type, message.content_encoding, message.body = readable
         return handle(message, body, ack, *rest, **more)
 
     return on_message
 
 
-def _readable(app: Any) -> tuple[str, str, Any] | None:
-    """The message without arguments as an app reads it that accepts no JSON; None: as it is."""
+def _readable(app: Any) -> tuple[str, str, Any]:
+    """The message without arguments, as the app reads it."""
     accepted = prepare_accept_content(app.conf.accept_content)  # type: ignore[no-untyped-call]
-    if accepted is None or "application/json" in accepted:
-        return None
-    found: tuple[str, str, Any] = dumps(BODY, serializer=app.conf.task_serializer)  # type: ignore[no-untyped-call]
+    json = accepted is None or "application/json" in accepted
+    serializer = "json" if json else app.conf.task_serializer
+    found: tuple[str, str, Any] = dumps(BODY, serializer=serializer)  # type: ignore[no-untyped-call]
     return found
