@@ -56,7 +56,7 @@ def storm(folder: Path, wanted: Storm) -> tuple[Verdict, float]:
         _rage(rig, wanted, replace(wanted.load, folder=str(folder), api=api))
         revive(rig)
         with closing(connect(url, pinned=False, name="judge")) as session:
-            _settle(session, wanted.settle)
+            _settle(rig, session, wanted.settle)
             registry.finalize_all()
             dump.write(session, folder, anchor)
     return judge(folder), time.monotonic() - began
@@ -83,7 +83,7 @@ def _rage(rig: Bench, wanted: Storm, load: Load) -> None:
         client.stdout.readline()
         # What failed for good is looked after until nothing is left.
         with closing(connect(rig.direct.database_url, pinned=False, name="judge")) as session:
-            _settle(session, wanted.settle)
+            _settle(rig, session, wanted.settle)
         client.stdin.close()
         client.wait(30)
     finally:
@@ -100,8 +100,14 @@ def _wait_for_calls(folder: Path, client: subprocess.Popen[str]) -> None:
         time.sleep(0.02)
 
 
-def _settle(session: Session, seconds: float) -> None:
-    """Wait until all runs have ended; whether they have is for the judge to say."""
+def _settle(rig: Bench, session: Session, seconds: float) -> None:
+    """Wait until all runs have ended; whether they have is for the judge to say.
+
+    As a service manager does, it starts workers again that have ended.
+    """
     until = time.monotonic() + seconds
     while audit.unfinished(session) and time.monotonic() < until:
+        for worker in rig.workers:
+            if not worker.alive:
+                worker.start()
         time.sleep(0.1)
