@@ -50,14 +50,10 @@ def attempt(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome:
     Raises Revoked if the claim was taken back, and psycopg.Error or Unavailable if a middleware
     could not ask the database, before the body started.
     """
-
-    def body() -> Outcome:
-        return _execute(child, branch, arguments)
-
     branch.step_started_at = monotonic()
-    branch.progress, branch.log = (None, None), None
+    branch.progress, branch.log = NO_PROGRESS, None
     if not branch.step.throttles:
-        return body()
+        return _execute(child, branch, arguments)
     known = StepAttempt(
         branch.step,
         branch.claimed.run_id,
@@ -65,7 +61,7 @@ def attempt(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome:
         branch.step.input.decode(branch.claimed.input),
         child.transaction,
     )
-    return compose(AROUND_STEP, known, body)()
+    return compose(AROUND_STEP, known, partial(_execute, child, branch, arguments))()
 
 
 def context(child: Child, branch: Branch) -> Context:
@@ -95,18 +91,17 @@ def _execute(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome
     if step.transactional and (why := _not_begun(child, seconds)):
         return why
     hard = monotonic_ns() + int((seconds + HARD_GRACE) * 1e9)
-    reporter = child.reporter
-    work_id, epoch = branch.claimed.work_id, branch.claimed.epoch
-    started_ns = child.slot.begin(work_id, epoch, hard)
+    reporter, slot, claimed = child.reporter, child.slot, branch.claimed
+    started_ns = slot.begin(claimed.work_id, claimed.epoch, hard)
     if reporter is not None:
-        reporter.begin(work_id, epoch, started_ns, step.heartbeat)
+        reporter.begin(claimed.work_id, claimed.epoch, started_ns, step.heartbeat)
     # After the note, never before it: either the supervisor sees the note and spares this claim,
     # or its request is seen here.
-    if child.slot.revoke:
-        child.slot.end()
+    if slot.revoke:
+        slot.end()
         child.own_transaction.discard()
         raise Revoked
-    token = child.instrument.started(step, branch.claimed.run_id, branch.number, branch.label)
+    token = child.instrument.started(step, claimed.run_id, branch.number, branch.label)
     log = StepLog()
     around = current_log.set(log)
     branch.step_started_at = monotonic()
@@ -138,7 +133,7 @@ def _execute(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome
     branch.log = log.close()
     if step.transactional:
         child.own_transaction.ended(outcome)
-    child.slot.end()
+    slot.end()
     child.instrument.ended(token, step, outcome, raised)
     if branch.first_body_at is None:
         branch.first_body_at = branch.step_started_at

@@ -58,6 +58,8 @@ class Batch:
             # While the child lives, nobody else would ever be given what it holds.
             self._child.forsake()
             raise
+        finally:
+            self._child.time_limit.rest()
 
     def _execute(self, claimed: Sequence[Claimed]) -> None:
         self._child.slot.revoke = False
@@ -125,7 +127,7 @@ class Batch:
             logger.warning("step %s not started: %s", branch.step.task_name, error)
             return False
         with self._guard:
-            if branch.step.transactional and isinstance(outcome, Succeeded):
+            if branch.step.transactional and type(outcome) is Succeeded:
                 self._settle_with_body(branch, outcome)
             else:
                 self._add(branch, outcome)
@@ -145,18 +147,18 @@ class Batch:
                 self._go_on([(branch, settlement, outcome)], {settlement.work_id})
 
     def _outcome(self, branch: Branch) -> Outcome | Settlement:
-        child, claimed = self._child, branch.claimed
-        if rests(branch):
+        child, claimed, step = self._child, branch.claimed, branch.step
+        if step.kind is not Kind.BODY and rests(branch):
             began = monotonic()
             if (moved := move(child, branch)) is not None:
                 # Cheap, and known to be: thousands that rest are claimed in batches, too.
-                child.costs.observe(branch.step.task_name, monotonic() - began)
+                child.costs.observe(step.task_name, monotonic() - began)
                 return moved
-        arguments = branch.step.bind(
+        arguments = step.bind(
             claimed.input, claimed.outputs, context(child, branch), claimed.item, claimed.position
         )
         outcome = attempt(child, branch, arguments)
-        if branch.step.kind is Kind.CHILD and isinstance(outcome, Succeeded):
+        if step.kind is Kind.CHILD and isinstance(outcome, Succeeded):
             return spawn(child, branch, outcome.output)
         return outcome
 
@@ -199,16 +201,18 @@ class Batch:
         for branch, settlement, outcome in pending:
             if settlement.work_id not in accepted:
                 continue
-            match settlement.then:
-                case Keep(step) if isinstance(outcome, Succeeded):
-                    branch.advance(outcome.output, step)
-                    self._going_on.append(branch)
+            then = settlement.then
+            if type(then) is Keep and type(outcome) is Succeeded:
+                branch.advance(outcome.output, then.step)
+                self._going_on.append(branch)
         self._follow_up([one for _, one, _ in pending if one.work_id in accepted])
 
     def _follow_up(self, committed: Sequence[Settlement]) -> None:
-        if failed := [one.run_id for one in committed if fails(one)]:
+        # What is kept concerns nobody else.
+        left = [one for one in committed if type(one.then) is not Keep]
+        if failed := [one.run_id for one in left if fails(one)]:
             self._child.end_children(failed)
-        rung = standing.made_ready(committed)
+        rung = standing.made_ready(left)
         for queue, many in self._child.woken_elsewhere().items():
             rung[queue] = rung.get(queue, 0) + many
         if rung:

@@ -101,8 +101,8 @@ class Child:
         return not self.slot.lease_holds or self.must_end()
 
     def must_yield(self) -> bool:
-        """The shift should end at the next step boundary."""
-        return self.table.messages_wait or self.must_stop()
+        """The shift should end at the next step boundary; `must_stop` is asked there."""
+        return self.leaving or self.table.disturbed or self.slot.interrupt
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
@@ -233,6 +233,8 @@ class Child:
         return self.table.cold or (grace != 0 and time.monotonic_ns() > grace)
 
     def _count_refused(self, settlements: Sequence[Settlement], accepted: set[int]) -> None:
+        if len(accepted) == len(settlements):
+            return
         refused = [one for one in settlements if one.work_id not in accepted]
         late = sum(1 for one in refused if one.result or one.attempt)
         if late:
