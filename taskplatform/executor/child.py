@@ -2,7 +2,6 @@
 
 import logging
 import os
-import random
 import threading
 import time
 from collections import Counter
@@ -19,13 +18,14 @@ from taskplatform.executor.costs import BUDGET, Costs
 from taskplatform.executor.instruments import Instrument, Silent
 from taskplatform.executor.needs import Needs
 from taskplatform.executor.own_transaction import OwnTransaction
+from taskplatform.executor.pauses import pauses
 from taskplatform.executor.reports import Reporter
 from taskplatform.executor.slots import Slot, SlotTable
 from taskplatform.executor.time_limit import TimeLimit
 from taskplatform.storage import leases
 from taskplatform.storage.body_connection import CommitInDoubt, was_committed
 from taskplatform.storage.claim import Claimed, claim, claim_run
-from taskplatform.storage.connection import Session, connect
+from taskplatform.storage.connection import Session, connect, first_line
 from taskplatform.storage.dispatch import outlook
 from taskplatform.storage.orphans import cancel_children
 from taskplatform.storage.settle import committed, settle
@@ -36,7 +36,6 @@ T = TypeVar("T")
 
 # A child starts nothing this close to the end of its lease.
 SAFETY = 3.0
-_LONGEST_PAUSE = 5.0
 # Not the fault of what was to be stored. An InternalError is a session in a state of its own:
 # one that only reads, since its server is no longer the primary, or that was idle for too long.
 _AWAY = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError, Unavailable)
@@ -170,7 +169,7 @@ class Child:
         """
         accepted: set[int] = set()
         asked_before = False
-        for pause in _pauses():
+        for pause in pauses():
             try:
                 with self.lock:
                     if asked_before:
@@ -178,13 +177,23 @@ class Child:
                         accepted |= committed(self.connection, settlements)
                     rest = [one for one in settlements if one.work_id not in accepted]
                     accepted |= settle(
-                        self.connection, rest, worker=self.worker_name, woken=self._woken
+                        self.connection,
+                        rest,
+                        worker=self.worker_name,
+                        woken=self._woken,
+                        again=asked_before,
                     )
                 self._count_refused(settlements, accepted)
                 return accepted
+            except psycopg.errors.UniqueViolation:
+                if asked_before:
+                    raise
+                # An earlier try was committed, after it was asked whether it is.
+                asked_before = True
+                continue
             except _AWAY as error:
                 asked_before = True
-                logger.warning("commit failed, trying again in %.2g s: %s", pause, _line(error))
+                logger.warning("commit failed, again in %.2g s: %s", pause, first_line(error))
                 self._drop_if_broken(error)
                 if self._give_up():
                     return accepted
@@ -216,12 +225,12 @@ class Child:
         return stored
 
     def _was_committed(self, settlement: Settlement) -> bool:
-        for pause in _pauses():
+        for pause in pauses():
             try:
                 with self.lock:
                     return was_committed(self.connection, settlement)
             except _AWAY as error:
-                logger.warning("is it committed? asking again in %.2g s: %s", pause, _line(error))
+                logger.warning("is it committed? again in %.2g s: %s", pause, first_line(error))
                 self._drop_if_broken(error)
                 if self._give_up():
                     return False
@@ -260,7 +269,7 @@ class Child:
                 # It may have taken work that nobody here knows of: its lease is not to be renewed,
                 # and the next claim, if it comes in time, finds that work.
                 self._doubtful_holder, self.slot.holder = self.slot.holder, 0
-            raise Unavailable(f"database unavailable: {_line(error)}") from error
+            raise Unavailable(f"database unavailable: {first_line(error)}") from error
 
     def forsake(self) -> None:
         """Give up what is held without a word, for others to rescue."""
@@ -287,14 +296,3 @@ class Child:
             self._connection.close()
             self._connection = None
         self.slot.reset(0)
-
-
-def _pauses() -> Iterator[float]:
-    pause = 0.02
-    while True:
-        yield pause * random.uniform(0.5, 1.5)
-        pause = min(pause * 2, _LONGEST_PAUSE)
-
-
-def _line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -13,17 +13,16 @@ import os
 import struct
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from time import monotonic_ns
-from typing import NamedTuple
+
+from taskplatform.executor.notes import Note, Report
 
 SLOTS = 1024
 _HEADER = 4096
 _SLOT = 192
 _SIZE = _HEADER + SLOTS * _SLOT
 
-# Header: when a warm shutdown's grace ends (0: none), cold shutdown, other messages wait; these
-# two are all that there is in their word.
+# Header: when a warm shutdown's grace ends (0: none), cold shutdown, other messages wait.
 _GRACE_ENDS, _COLD, _MESSAGES_WAIT, _CLAIM_LOCK = 0, 8, 9, 16
 # Slot fields.
 _PID, _STATE, _HOLDER, _LEASE = 0, 4, 8, 16
@@ -33,31 +32,6 @@ _REVOKE, _CANCELLED, _INTERRUPT, _REFUSED, _BATCH = 64, 65, 66, 72, 80
 _REPORT_SEQUENCE = 88  # report: work, epoch, started, beat, silence, done, total
 
 FREE, IDLE, SHIFT = 0, 1, 2
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """The body that runs now; a hard deadline of 0 means none."""
-
-    work_id: int
-    epoch: int
-    started_ns: int
-    hard_deadline_ns: int
-
-
-class Report(NamedTuple):
-    """The last word of a body; `done` and `total` are NaN when not known.
-
-    A `silence_ns` of 0 means that it need not report at all.
-    """
-
-    work_id: int
-    epoch: int
-    started_ns: int
-    beat_ns: int
-    silence_ns: int
-    done: float
-    total: float
 
 
 class SlotTable:
@@ -130,7 +104,7 @@ class SlotTable:
 
     @property
     def disturbed(self) -> bool:
-        """Whether the worker shuts down, or messages wait."""
+        """Whether the worker shuts down, or messages wait: all that is in the first two words."""
         return self._words[_GRACE_ENDS // 8] != 0 or self._words[_COLD // 8] != 0
 
     @property
@@ -254,10 +228,8 @@ class Slot:
         words, place = self._words, (self._at + _SEQUENCE) // 8
         number = words[place] | 1
         words[place] = number
-        words[place + 1] = work_id
-        words[place + 2] = epoch
-        words[place + 3] = now
-        words[place + 4] = hard_deadline_ns
+        words[place + 1], words[place + 2] = work_id, epoch
+        words[place + 3], words[place + 4] = now, hard_deadline_ns
         words[place] = number + 1
         return now
 

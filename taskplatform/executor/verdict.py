@@ -120,6 +120,7 @@ def _advance(
         0.0,
         claimed.position,
         log=branch.log,
+        first=step.name not in claimed.versions,
     )
     if claimed.branch:
         return settled(claimed, Join(), result=result)

@@ -13,7 +13,7 @@ class Result:
     """A step's output; the ages are seconds before the commit, so that one clock decides.
 
     With a `position` it is the output of an item of a map; `failed` says that it is an error that
-    is collected.
+    is collected. `first`: as far as its holder knows the step has no output, of any version.
     """
 
     step: str
@@ -25,6 +25,7 @@ class Result:
     position: int | None = None
     failed: bool = False
     log: str | None = None
+    first: bool = False
 
 
 @dataclass(frozen=True, slots=True)

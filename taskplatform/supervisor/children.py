@@ -3,7 +3,8 @@
 import os
 import select
 
-from taskplatform.executor.slots import Note, Slot, SlotTable
+from taskplatform.executor.notes import Note
+from taskplatform.executor.slots import Slot, SlotTable
 
 
 class Children:

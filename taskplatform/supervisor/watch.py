@@ -7,7 +7,8 @@ import signal
 from time import monotonic, monotonic_ns
 
 from taskplatform.executor.attempt import HARD_GRACE
-from taskplatform.executor.slots import Note, Slot, SlotTable
+from taskplatform.executor.notes import Note
+from taskplatform.executor.slots import Slot, SlotTable
 from taskplatform.storage.connection import Session
 from taskplatform.storage.running import mark, still_held
 from taskplatform.supervisor.progress import Progress, is_silent

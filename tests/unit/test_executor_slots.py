@@ -10,7 +10,8 @@ from time import monotonic_ns
 import pytest
 
 from taskplatform.executor import slots
-from taskplatform.executor.slots import IDLE, SHIFT, Note, Report, SlotTable
+from taskplatform.executor.notes import Note, Report
+from taskplatform.executor.slots import IDLE, SHIFT, SlotTable
 
 
 @pytest.fixture
