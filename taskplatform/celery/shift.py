@@ -97,7 +97,9 @@ class Shift:
                         self._disregard()
                     Batch(child, self.ring).execute(claimed)
                     # If not, lingering begins with a look, which costs less than a vain claim.
-                    look = more or self._attends()
+                    look = more or self._attends_until != 0
+                    if look and not claimed[0].started:
+                        self._attend()
                     if child.table.messages_wait or self._is_over(until):
                         break
                 elif self._linger(until):
@@ -127,11 +129,6 @@ class Shift:
             self._attends_until = now + ATTENDS
         except Unavailable as error:
             logger.debug("nobody knows that this child attends: %s", error)
-
-    def _attends(self) -> bool:
-        if self._attends_until:
-            self._attend()
-        return self._attends_until != 0
 
     def _disregard(self) -> None:
         """Attend no more; what was meant for this child meanwhile is for the others."""
