@@ -115,6 +115,8 @@ class _Channel(Channel):
             large = self._item and len(self._item[1]) > LARGE
             self._item = None
             if large:
+                # What is acknowledged is else kept until the next message comes.
+                self.qos._flush()
                 give_back()
 
     def _receive_one(self, c: Any) -> Any:
