@@ -165,6 +165,14 @@ def test_too_little_done_proves_nothing(status: str) -> None:
     assert decide(history).verdict == INCONCLUSIVE
 
 
+def test_too_few_faults_prove_nothing() -> None:
+    history = good(3, killed=True)
+    history.least = 3
+    assert decide(history).verdict == PASS
+    history.least = 4
+    assert decide(history).verdict == INCONCLUSIVE
+
+
 def test_nothing_done_proves_nothing() -> None:
     assert decide(History()).verdict == INCONCLUSIVE
 

@@ -43,11 +43,7 @@ class KillParent(Sudden):
 
     def begin(self, bench: Bench, dice: Random) -> list[int]:
         """Kill it, and start the next of its name."""
-        worker = _worker(bench, dice)
-        everyone = worker.everyone()
-        processes.send([worker.pid], signal.SIGKILL)
-        worker.start()
-        return everyone
+        return _worker(bench, dice).kill_parent()
 
 
 class KillWorker:

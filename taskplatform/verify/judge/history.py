@@ -114,10 +114,13 @@ class History:
     """All of it.
 
     `attempts` are (run, step, number, epoch) of those that did not succeed, `lost_attempts` those
-    of them whose process did not live to tell.
+    of them whose process did not live to tell. `least` is how many faults were meant to be done at
+    the least, `restarts` how many workers had to be started again that no fault had ended.
     """
 
     seed: int | None = None
+    least: int = 0
+    restarts: int = 0
     executions: list[Execution] = field(default_factory=list)
     operations: list[Operation] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)

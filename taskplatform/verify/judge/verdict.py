@@ -32,6 +32,7 @@ class Verdict:
     excess: int
     excused_starts: int
     refused: int
+    restarts: int
     faults: dict[str, int]
     violations: list[Violation] = field(default_factory=list)
 
@@ -49,6 +50,7 @@ class Verdict:
             f"excess      {self.excess} executions cut off by a fault, "
             f"{self.excused_starts} starts of processes that had slept",
             f"refused     {self.refused} late writes",
+            f"restarts    {self.restarts} workers that had ended by themselves",
             f"faults      {sum(self.faults.values())} of {len(self.faults)} kinds: "
             + ", ".join(f"{kind} {many}" for kind, many in sorted(self.faults.items())),
         ]
@@ -91,6 +93,7 @@ def decide(history: History) -> Verdict:
         excuses.executions,
         excuses.starts,
         history.refused,
+        history.restarts,
         dict(Counter(one.kind for one in history.faults)),
         violations,
     )
@@ -114,6 +117,8 @@ def _unproven(history: History, succeeded: int) -> str:
         return "nothing was executed"
     if succeeded < _ENOUGH * len(history.runs):
         return f"only {succeeded} of {len(history.runs)} runs succeeded"
+    if len(history.faults) < history.least:
+        return f"only {len(history.faults)} faults of at least {history.least} were done"
     if abs(history.clock_drift) > _DRIFT:
         return f"the clocks drifted apart by {history.clock_drift:.3f} s"
     return ""

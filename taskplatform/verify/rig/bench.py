@@ -3,6 +3,7 @@
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 from taskplatform.embedded import Endpoints, endpoints, erase, status
 from taskplatform.storage.migrations import upgrade
 from taskplatform.verify.rig import processes
+from taskplatform.verify.rig.keeping import kept_up
 from taskplatform.verify.rig.proxy import Proxy
 from taskplatform.verify.rig.workers import Worker
 
@@ -37,6 +39,15 @@ class Bench:
         """All processes of a server."""
         pid = self.server(name)
         return processes.tree(pid) if pid else []
+
+    def wait_ready(self, seconds: float = 60.0) -> bool:
+        """Wait until all workers consume again; whether they do."""
+        until = time.monotonic() + seconds
+        while not all(one.ready for one in self.workers):
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.05)
+        return True
 
 
 @contextmanager
@@ -69,7 +80,8 @@ def bench(
             one.start()
         for one in made.workers:
             one.wait_ready()
-        yield made
+        with kept_up(made.workers, folder):
+            yield made
     finally:
         if made is not None:
             for one in made.workers:

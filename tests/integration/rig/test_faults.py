@@ -7,7 +7,7 @@ import pytest
 
 from taskplatform.storage.connection import connect
 from taskplatform.verify.faults.failpoints import armed
-from taskplatform.verify.faults.nemesis import KINDS, Nemesis, revive
+from taskplatform.verify.faults.nemesis import KINDS, Nemesis
 from taskplatform.verify.faults.processes import Pause
 from taskplatform.verify.rig import processes
 from taskplatform.verify.rig.bench import bench
@@ -28,7 +28,7 @@ def test_each_kind_begins_and_ends_and_the_bench_survives(
         nemesis.rage(0.3, 100)
         lines = [json.loads(line) for line in (tmp_path / "nemesis.jsonl").read_text().splitlines()]
         wait_for(lambda: all(map(one.server, ("database", "broker"))), 30, "both servers serve")
-        revive(one)
+        assert one.wait_ready()
         everyone = [pid for worker in one.workers for pid in worker.everyone()]
         stopped = [pid for pid in everyone if processes.state(pid) == "T"]
         with connect(one.env["TASKPLATFORM_DATABASE_URL"]) as connection:
