@@ -3,7 +3,6 @@
 from typing import Any
 from uuid import UUID
 
-import psycopg
 from celery.exceptions import Ignore
 
 from taskplatform.celery import tails
@@ -15,6 +14,7 @@ from taskplatform.core.segments import next_stage
 from taskplatform.errors import Unavailable
 from taskplatform.executor.child import Child
 from taskplatform.storage import canvases
+from taskplatform.storage.connection import AWAY
 
 # While the database is away, the message comes back so often.
 _AGAIN = 1.0
@@ -34,7 +34,7 @@ def receive(task: Any, pipeline: str, step: str, run_id: Any) -> None:
     child = current_child(task.app)
     try:
         done = _execute(task, child, pipeline, step, run)
-    except (psycopg.OperationalError, psycopg.InterfaceError, Unavailable) as error:
+    except (*AWAY, Unavailable) as error:
         raise task.retry(exc=error, countdown=_AGAIN, max_retries=None) from error
     if not done:
         raise Ignore

@@ -52,7 +52,7 @@ def storm(folder: Path, wanted: Storm) -> tuple[Verdict, float]:
     if wanted.mutant:
         env[VARIABLE] = wanted.mutant
         pipelines += ",tests.chaos.mutants.loaded"
-    with outside(folder) as api, bench(folder, pipelines, env=env) as rig:
+    with outside(folder) as api, bench(folder, pipelines, env=env, own_disk=True) as rig:
         url = rig.direct.database_url
         with closing(connect(url, pinned=False, name="judge")) as session:
             audit.install(session)

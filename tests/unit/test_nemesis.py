@@ -46,7 +46,11 @@ def kinds(monkeypatch: pytest.MonkeyPatch) -> None:
 def rage(folder: Path, misses: int, most: float = 60) -> tuple[Nemesis, list[dict[str, Any]]]:
     FindsNobody.left = misses
     folder.mkdir()
-    made = Nemesis(cast(Bench, SimpleNamespace(folder=folder)), 3, {"rolls": 4, "finds-nobody": 1})
+    made = Nemesis(
+        cast(Bench, SimpleNamespace(folder=folder, concurrency=1)),
+        3,
+        {"rolls": 4, "finds-nobody": 1},
+    )
     made.rage(0.0, most)
     lines = (folder / "nemesis.jsonl").read_text().splitlines()
     return made, [json.loads(line) for line in lines[1:]]

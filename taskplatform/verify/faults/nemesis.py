@@ -12,7 +12,15 @@ from random import Random
 import redis
 
 from taskplatform.errors import TaskPlatformError
-from taskplatform.verify.faults import messages, network, processes, servers
+from taskplatform.verify.faults import (
+    clocks,
+    fullness,
+    large,
+    messages,
+    network,
+    processes,
+    servers,
+)
 from taskplatform.verify.faults.failpoints import DieAtPoint
 from taskplatform.verify.faults.fault import Fault, NoTarget
 from taskplatform.verify.rig.bench import Bench
@@ -42,6 +50,12 @@ KINDS: dict[str, type[Fault]] = {
         network.CutAfterCommit,
         messages.JunkMessages,
         messages.DuplicateMessages,
+        large.LargeMessages,
+        clocks.ShiftClock,
+        fullness.ExhaustConnections,
+        fullness.OnlyRead,
+        fullness.FullDisk,
+        fullness.FullRedis,
         DieAtPoint,
     )
 }
@@ -81,12 +95,17 @@ class Nemesis:
         self.seed = seed
         self.done: Counter[str] = Counter()
         self._bench = bench
-        self._schedule = schedule(seed, wanted)
+        self._schedule = [
+            one for one in schedule(seed, wanted) if one.kind not in impossible(bench)
+        ]
         self._lasting: list[_Lasting] = []
         self._numbers = count(1)
         path = bench.folder / "nemesis.jsonl"
         self._log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        self._write({"seed": seed, "least": least})
+        self._write({"seed": seed, "least": least, "concurrency": bench.concurrency})
+        for kind, why in impossible(bench).items():
+            if kind in wanted:
+                self._write({"fault": kind, "phase": "left-out", "detail": {"why": why}})
 
     def rage(self, pause: float, most: float) -> None:
         """Do all that is wanted, so many seconds apart on average; at most `most` seconds.
@@ -149,6 +168,12 @@ def schedule(seed: int, wanted: Mapping[str, int]) -> Sequence[Planned]:
     ]
     Random(seed).shuffle(planned)
     return planned
+
+
+def impossible(bench: Bench) -> dict[str, str]:
+    """The kinds that cannot be done on this bench, and why."""
+    found = {kind: fault.impossible(bench) for kind, fault in KINDS.items()}
+    return {kind: why for kind, why in found.items() if why}
 
 
 def _moment() -> dict[str, object]:

@@ -73,6 +73,7 @@ def _executions(history: History, path: Path) -> None:
                     line["epoch"],
                     line["pid"],
                     line["mono"],
+                    worker=line.get("worker", 0),
                 )
                 open_ones[key] = one
                 history.executions.append(one)
@@ -101,8 +102,11 @@ def _faults(history: History, path: Path) -> None:
     for line in _lines(history, path):
         if "seed" in line:
             history.seed, history.least = line["seed"], line.get("least", 0)
+            history.concurrency = line.get("concurrency", 0)
             continue
-        if line["phase"] == "missed":
+        if line["phase"] == "left-out":
+            history.left_out[line["fault"]] = line["detail"]["why"]
+        if line["phase"] in ("left-out", "missed"):
             continue
         pids.setdefault(line["id"], set()).update(line["pids"])
         if line["phase"] == "begin":

@@ -34,6 +34,7 @@ class Verdict:
     refused: int
     restarts: int
     faults: dict[str, int]
+    left_out: dict[str, str]
     violations: list[Violation] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
@@ -54,6 +55,7 @@ class Verdict:
             f"faults      {sum(self.faults.values())} of {len(self.faults)} kinds: "
             + ", ".join(f"{kind} {many}" for kind, many in sorted(self.faults.items())),
         ]
+        lines += [f"left out    {kind}: {why}" for kind, why in self.left_out.items()]
         if self.verdict == PASS:
             bound = 300 / self.runs
             lines.append(
@@ -95,6 +97,7 @@ def decide(history: History) -> Verdict:
         history.refused,
         history.restarts,
         dict(Counter(one.kind for one in history.faults)),
+        history.left_out,
         violations,
     )
 
@@ -108,6 +111,7 @@ def _violations(history: History, excuses: Excuses) -> Iterator[Violation]:
     yield from recorded.in_order(history)
     yield from limited.windows_kept(history)
     yield from limited.keys_owned_once(history)
+    yield from limited.concurrency_kept(history)
     yield from stored.at_rest(history)
     yield from stored.all_agree(history)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from taskplatform.errors import Unavailable
 from taskplatform.verify.rig import processes
+from taskplatform.verify.rig.clocks import WallClock
 
 _READY = 60.0
 
@@ -30,7 +31,9 @@ class Worker:
         """Not started yet; what it prints goes to NAME.log in the folder."""
         self.name = name
         self.log = folder / f"{name}.log"
-        self._env = {**os.environ, **env}
+        self.clock = WallClock(folder / f"{name}.clock")
+        merged = {**os.environ, **env}
+        self._env = {**merged, **self.clock.env(merged)}
         self._command = [
             sys.executable, "-m", "celery", "-A", app, "worker", "-l", "INFO",
             "--without-mingle", "-n", f"{name}@verify", *arguments,

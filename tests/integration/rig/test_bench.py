@@ -18,8 +18,7 @@ pytestmark = pytest.mark.timeout(120)
 
 
 def everybody(one: Bench) -> list[int]:
-    workers = [pid for worker in one.workers for pid in worker.everyone()]
-    return [*workers, *one.server_processes("database"), *one.server_processes("broker")]
+    return [*one.everyone(), *one.server_processes("database"), *one.server_processes("broker")]
 
 
 def listens(port: int) -> bool:
@@ -36,7 +35,7 @@ def test_nothing_is_left_when_the_harness_fails_in_the_middle_of_a_fault(tmp_pat
     found: list[int] = []
 
     def fail() -> None:
-        with bench(tmp_path, "pipelines.demo", 1, ("-c", "1")) as one:
+        with bench(tmp_path, "pipelines.demo", 1, 1) as one:
             found.extend(everybody(one))
             made.append(one)
             assert listens(one.database.port)
@@ -56,7 +55,7 @@ def test_nothing_is_left_when_the_harness_fails_in_the_middle_of_a_fault(tmp_pat
 
 
 def test_a_worker_that_was_killed_comes_back_under_its_name(tmp_path: Path) -> None:
-    with bench(tmp_path, "pipelines.demo", 1, ("-c", "1")) as one:
+    with bench(tmp_path, "pipelines.demo", 1, 1) as one:
         (worker,) = one.workers
         before = worker.everyone()
         assert worker.supervisors()
@@ -74,7 +73,7 @@ def test_a_worker_that_was_killed_comes_back_under_its_name(tmp_path: Path) -> N
 def test_a_worker_that_ends_by_itself_is_started_again_and_that_is_written_down(
     tmp_path: Path,
 ) -> None:
-    with bench(tmp_path, "pipelines.demo", 1, ("-c", "1")) as one:
+    with bench(tmp_path, "pipelines.demo", 1, 1) as one:
         (worker,) = one.workers
         before = worker.pid
         processes.send([before], signal.SIGTERM)
