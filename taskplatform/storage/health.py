@@ -15,6 +15,10 @@ SELECT current_setting('server_version_num')::integer, current_setting('server_v
 
 _BACKEND = "SELECT pg_backend_pid()"
 
+_UP_FOR = """
+SELECT extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())::double precision
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -34,6 +38,13 @@ def facts(connection: Session) -> Facts:
     row = connection.execute(_FACTS).fetchone()
     assert row is not None
     return Facts(*row)
+
+
+def up_for(connection: Session) -> float:
+    """Seconds since the server was started."""
+    row = connection.execute(_UP_FOR).fetchone()
+    assert row is not None
+    return float(row[0])
 
 
 def backends(one: Session, other: Session, rounds: int = 8) -> tuple[set[int], set[int]]:
