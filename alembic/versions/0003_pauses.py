@@ -32,6 +32,9 @@ CREATE TABLE taskplatform.crashes (
 );
 CREATE INDEX crashes_by_pipeline ON taskplatform.crashes (pipeline, crashed_at);
 
+-- Seconds that the worker's clock is ahead of the database's.
+ALTER TABLE taskplatform.workers ADD COLUMN clock_ahead double precision;
+
 -- Touched by nothing but a pause: rows come into it when they are set aside.
 CREATE INDEX work_set_aside ON taskplatform.work (pipeline, id)
     WHERE reason IN ('paused', 'breaker');
@@ -51,3 +54,4 @@ def downgrade() -> None:
     )
     op.execute("DROP INDEX taskplatform.work_set_aside")
     op.execute("DROP TABLE taskplatform.pauses, taskplatform.crashes")
+    op.execute("ALTER TABLE taskplatform.workers DROP COLUMN clock_ahead")

@@ -15,7 +15,7 @@ from taskplatform.celery.bell import Bell
 from taskplatform.client import session
 from taskplatform.endpoints import endpoints
 from taskplatform.settings import get_settings
-from taskplatform.storage import databases, migrations
+from taskplatform.storage import databases, migrations, revision
 from taskplatform.storage.body_connection import connect_body
 from taskplatform.storage.connection import close_pools, connect
 from taskplatform.supervisor.session import Database
@@ -114,7 +114,7 @@ def test_nobody_connects_past_these_doors() -> None:
         "storage/body_connection.py",
         "storage/migrations.py",
     }
-    source = migrations.scripts().parent / "taskplatform"
+    source = revision.scripts().parent / "taskplatform"
     opens = re.compile(
         r"psycopg\.(Async)?(Connection\.)?connect\(|create_engine\(|Pool\(|n\.connect\(libpq"
     )
