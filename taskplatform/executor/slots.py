@@ -28,7 +28,7 @@ _GRACE_ENDS, _COLD, _MESSAGES_WAIT, _CLAIM_LOCK = 0, 8, 9, 16
 _PID, _STATE, _HOLDER, _LEASE = 0, 4, 8, 16
 # A sequence number is followed by what it guards.
 _SEQUENCE = 24  # note: work, epoch, started, hard deadline
-_REVOKE, _CANCELLED, _INTERRUPT, _REFUSED, _BATCH = 64, 65, 66, 72, 80
+_REVOKE, _CANCELLED, _INTERRUPT, _OWES, _REFUSED, _BATCH = 64, 65, 66, 67, 72, 80
 _REPORT_SEQUENCE = 88  # report: work, epoch, started, beat, silence, done, total
 
 FREE, IDLE, SHIFT = 0, 1, 2
@@ -222,6 +222,15 @@ class Slot:
     @revoke.setter
     def revoke(self, value: bool) -> None:
         self._memory[self._at + _REVOKE] = int(value)
+
+    @property
+    def owes(self) -> bool:
+        """Bodies of the batch have ended whose outcome is not committed yet."""
+        return self._memory[self._at + _OWES] != 0
+
+    @owes.setter
+    def owes(self, value: bool) -> None:
+        self._memory[self._at + _OWES] = int(value)
 
     @property
     def cancelled(self) -> bool:
