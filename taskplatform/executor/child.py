@@ -25,7 +25,7 @@ from taskplatform.executor.time_limit import TimeLimit
 from taskplatform.storage import leases
 from taskplatform.storage.body_connection import CommitInDoubt, was_committed
 from taskplatform.storage.claim import Claimed, claim, claim_run
-from taskplatform.storage.connection import Session, connect
+from taskplatform.storage.connection import AWAY, Session, connect
 from taskplatform.storage.dispatch import outlook
 from taskplatform.storage.orphans import cancel_children
 from taskplatform.storage.settle import committed, settle
@@ -37,9 +37,7 @@ T = TypeVar("T")
 # A child starts nothing this close to the end of its lease.
 SAFETY = 3.0
 _LONGEST_PAUSE = 5.0
-# Not the fault of what was to be stored. An InternalError is a session in a state of its own:
-# one that only reads, since its server is no longer the primary, or that was idle for too long.
-_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError, Unavailable)
+_AWAY = (*AWAY, Unavailable)
 
 
 class Child:

@@ -9,7 +9,7 @@ from typing import TypeVar
 import psycopg
 
 from taskplatform.errors import Unavailable
-from taskplatform.storage.connection import Session, connect
+from taskplatform.storage.connection import AWAY, Session, connect
 from taskplatform.storage.leases import LEASE_SECONDS
 
 logger = logging.getLogger(__name__)
@@ -18,8 +18,7 @@ U = TypeVar("U")
 _LONGEST_PAUSE = 5.0
 # Nobody's lease runs out by so short an absence: it lasts three times as long.
 _BLIP = LEASE_SECONDS / 3
-# An InternalError is a server that only reads, or a session that was idle for too long.
-_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError, Unavailable)
+_AWAY = (*AWAY, Unavailable)
 _NOT_MIGRATED = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName)
 
 
