@@ -188,7 +188,7 @@ def quick(input: Login, ctx: Context) -> Session:
     return Session(token=input.pin, note="quick")
 
 
-@shared_task
+@shared_task  # type: ignore[untyped-decorator]
 def after(output: Any) -> str:
     """What follows in a user's own canvas."""
     return f"after {output}"

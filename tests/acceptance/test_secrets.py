@@ -18,6 +18,7 @@ from psycopg import sql
 import taskplatform
 from taskplatform import Run, enqueue_many, get_run, send_event, testing
 from taskplatform.errors import RunFailed
+from taskplatform.settings import get_settings
 from taskplatform.storage.connection import connect
 from tests.acceptance import guarded
 from tests.acceptance.guarded import digest
@@ -60,7 +61,7 @@ def guarded_env(env: Env, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> En
     }
     for name, value in more.items():
         monkeypatch.setenv(name, value)
-    taskplatform.settings.get_settings.cache_clear()  # type: ignore[attr-defined]
+    get_settings.cache_clear()
     return {**env, **more}
 
 
@@ -94,7 +95,7 @@ def monitored(broker_url: str, seen: Outputs) -> Iterator[None]:
                 ended.set()
                 return
 
-    with client.monitor() as monitor:
+    with client.monitor() as monitor:  # type: ignore[no-untyped-call]
         thread = threading.Thread(target=listen, args=(monitor,), daemon=True)
         thread.start()
         yield
@@ -320,21 +321,21 @@ def check_that_bodies_saw(env: Env) -> None:
     assert {(place, one) for place, one in expected if (place, digest(one)) not in known} == set()
 
 
-def test_a_run_in_process_is_given_them(guarded_env: Env) -> None:
+def test_a_run_in_process_is_given_them(guarded_env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without any key: `testing.run` has one of its own."""
-    tested = testing.run(
-        guarded.guarded,
-        given(guarded_env, "t1"),
-        events=[("guarded.approved", {"order": "t1", "code": f"{MARK}-code"})],
-        connection=_Connection(),
-        handlers=True,
-    )
+    del guarded_env["TASKPLATFORM_SECRET_KEYS"]
+    monkeypatch.delenv("TASKPLATFORM_SECRET_KEYS")
+    get_settings.cache_clear()
+    with psycopg.connect(guarded_env["TASKPLATFORM_DATABASE_URL"]) as connection:
+        tested = testing.run(
+            guarded.guarded,
+            given(guarded_env, "t1"),
+            events=[("guarded.approved", {"order": "t1", "code": f"{MARK}-code"})],
+            connection=connection,
+            handlers=True,
+        )
     assert tested.status == "succeeded", tested
     assert tested.output.token.get_secret_value() == f"{MARK}-password-token"
     assert {"login-1", "login-2", "item", "child", "async", "transaction", "last", "completed"} <= (
         places(guarded_env)
     )
-
-
-class _Connection:
-    def execute(self, *_: object) -> None: ...

@@ -131,7 +131,7 @@ def test_without_a_key_nothing_is_stored(house: House, keys: Keys) -> None:
         (free, {"free": {"password": CANARY}}),
     ):
         with pytest.raises(NoSecretKey, match="token_urlsafe"):
-            pipeline.enqueue(value)  # type: ignore[attr-defined]
+            pipeline.enqueue(value)
     assert free.enqueue({"free": {"a": 1}}).status == "queued"
     rows = house.stage.connection.execute("SELECT pipeline FROM taskplatform.runs").fetchall()
     assert rows == [("free",)]
