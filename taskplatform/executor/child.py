@@ -26,7 +26,7 @@ from taskplatform.storage import leases
 from taskplatform.storage.backoff import Backoff
 from taskplatform.storage.body_connection import CommitInDoubt, was_committed
 from taskplatform.storage.claim import Claimed, claim, claim_run
-from taskplatform.storage.connection import Session, first_line
+from taskplatform.storage.connection import AWAY, Session, first_line
 from taskplatform.storage.dispatch import outlook
 from taskplatform.storage.orphans import cancel_children
 from taskplatform.storage.settle import committed, settle
@@ -38,9 +38,7 @@ T = TypeVar("T")
 # A child starts nothing this close to the end of its lease.
 SAFETY = 3.0
 _FIRST_PAUSE = 0.02
-# Not the fault of what was to be stored. An InternalError is a session in a state of its own:
-# one that only reads, since its server is no longer the primary, or that was idle for too long.
-_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError, Unavailable)
+_AWAY = (*AWAY, Unavailable)
 
 
 class Child:

@@ -55,14 +55,34 @@ def _connect(url: str) -> Session:
     return made
 
 
+_ONLY_READS = "ALTER SYSTEM SET default_transaction_read_only = on"
+_WRITES_AGAIN = "ALTER SYSTEM RESET default_transaction_read_only"
+_RELOAD = "SELECT pg_reload_conf()"
+_SWITCH_WAL = "SELECT pg_switch_wal()"
+
+
+def only_read(connection: Session, on: bool) -> None:
+    """Let all sessions of the server only read, or write again, from their next transaction on."""
+    connection.execute(_ONLY_READS if on else _WRITES_AGAIN)
+    connection.execute(_RELOAD)
+
+
+def switch_wal(connection: Session) -> None:
+    """Let the server begin its next file of the log."""
+    connection.execute(_SWITCH_WAL)
+
+
 _END_SESSIONS = """
-SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-WHERE application_name LIKE 'taskplatform%%' AND datname = current_database()
-  AND pid <> pg_backend_pid()
-ORDER BY random() LIMIT %s
+WITH chosen AS MATERIALIZED (
+  SELECT pid, client_port FROM pg_stat_activity
+  WHERE application_name LIKE 'taskplatform%%' AND datname = current_database()
+    AND pid <> pg_backend_pid()
+  ORDER BY random() LIMIT %s
+)
+SELECT client_port FROM chosen WHERE pg_terminate_backend(pid)
 """
 
 
-def end_sessions(connection: Session, many: int) -> None:
-    """End up to so many of the platform's sessions, whichever."""
-    connection.execute(_END_SESSIONS, (many,))
+def end_sessions(connection: Session, many: int) -> list[int]:
+    """End up to so many of the platform's sessions, whichever; from which ports they came."""
+    return [port for (port,) in connection.execute(_END_SESSIONS, (many,))]

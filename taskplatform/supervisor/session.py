@@ -10,7 +10,7 @@ import psycopg
 from taskplatform.errors import Unavailable
 from taskplatform.storage import health
 from taskplatform.storage.backoff import Backoff
-from taskplatform.storage.connection import Session, connect, first_line
+from taskplatform.storage.connection import AWAY, Session, connect, first_line
 from taskplatform.storage.leases import LEASE_SECONDS
 
 logger = logging.getLogger(__name__)
@@ -19,8 +19,7 @@ U = TypeVar("U")
 _FIRST_PAUSE = 0.05
 # Nobody's lease runs out by so short an absence: it lasts three times as long.
 _BLIP = LEASE_SECONDS / 3
-# An InternalError is a server that only reads, or a session that was idle for too long.
-_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError, Unavailable)
+_AWAY = (*AWAY, Unavailable)
 _NOT_MIGRATED = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName)
 
 

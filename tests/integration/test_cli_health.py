@@ -251,7 +251,21 @@ def test_what_workers_tell_of_themselves_is_judged(session: Session) -> None:
 
     def told(silent: float, ahead: float) -> list[str]:
         now = datetime.now(UTC)
-        values = (uuid7(), "w", "h", 1, "prefork", 2, [], [], now, silent, 0, ahead, 0)
+        values: tuple[Any, ...] = (
+            uuid7(),
+            "w",
+            "h",
+            1,
+            "prefork",
+            2,
+            [],
+            [],
+            now,
+            silent,
+            0,
+            ahead,
+            0,
+        )
         return [found.check for found in health_checks.worker(Worker(*values))]
 
     assert told(9.0, 0.0) == ["workers"]
