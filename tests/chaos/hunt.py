@@ -56,9 +56,10 @@ def _hunt(folder: Path, name: str, seed: int) -> Verdict:
         most=60.0,
         pipeline=mutant.pipeline,
         keyed=mutant.keyed,
-        groups=3,
+        groups=30 if mutant.batch > 1 else 3,
         plain=mutant.plain,
         work=mutant.work,
+        batch=mutant.batch,
     )
     wanted = Storm(seed, mutant.faults, load, pause=0.6, most=60.0, settle=25.0, mutant=mutant.name)
     return storm(folder, wanted)[0]

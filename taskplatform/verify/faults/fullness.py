@@ -81,7 +81,8 @@ class FullDisk(_Lasting):
     def begin(self, bench: Bench, dice: Random) -> list[int]:
         """Leave nothing free; Postgres now and then needs its next file at once."""
         assert bench.disk is not None
-        bench.disk.fill()
+        if not bench.disk.fill():
+            raise NoTarget
         if dice.random() < 0.5:
             with suppress(*_FAILURES):
                 _told(bench, switch_wal)
@@ -90,7 +91,7 @@ class FullDisk(_Lasting):
     def end(self, bench: Bench) -> list[int]:
         """Make room."""
         assert bench.disk is not None
-        bench.disk.free()
+        _until_done(bench.disk.free)
         return bench.everyone()
 
     @staticmethod
