@@ -160,7 +160,8 @@ def main(load: Load) -> None:
         while True:
             with lock:
                 number = next(numbers)
-            if number >= load.many and (calm.is_set() or time.monotonic() > client.deadline):
+            enough = number >= load.many and calm.is_set()
+            if enough or time.monotonic() > client.deadline:
                 return
             if (wait := begin + number / load.rate - time.monotonic()) > 0:
                 time.sleep(wait)

@@ -38,7 +38,10 @@ def workers_clock() -> None:
 
 
 def unordered_locks() -> None:
-    """A batch takes its keys in any order."""
+    """A batch takes its keys in any order, each a moment after the other."""
+    given = "SELECT * FROM unnest(%b::text[], %b::text[], %b::uuid[])"
+    slowly = f"{given} AS one(p, k, r), LATERAL (SELECT pg_sleep(0.003 + 0 * length(k))) AS _"
+    change(keys, given, slowly.replace("*", "p, k, r", 1))
 
     def take(wanted: Mapping[tuple[str, str], UUID]) -> Statement:
         items = list(wanted.items())
