@@ -176,7 +176,7 @@ class Batch:
             default_queue=child.default_queue,
             costs=child.costs,
             room=self._room,
-            go_on=not child.must_yield(),
+            go_on=not (child.must_yield() or child.link.is_paused(branch.claimed.pipeline)),
         )
 
     def commit(self, older_than: float = -1.0) -> None:
