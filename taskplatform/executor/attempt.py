@@ -47,8 +47,8 @@ class Revoked(Exception):
 def attempt(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome:
     """Execute the body of the branch's next step once, within its limits.
 
-    Raises Revoked if the claim was taken back, and psycopg.Error or Unavailable if a middleware
-    could not ask the database, before the body started.
+    Raises Revoked if the claim was taken back, Unreadable, and psycopg.Error or Unavailable if a
+    middleware could not ask the database, before the body started.
     """
     branch.step_started_at = monotonic()
     branch.progress, branch.log = NO_PROGRESS, None
@@ -58,7 +58,7 @@ def attempt(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome:
         branch.step,
         branch.claimed.run_id,
         branch.number,
-        branch.step.input.decode(branch.claimed.input),
+        branch.step.read_input(branch.claimed.input),
         child.transaction,
     )
     return compose(AROUND_STEP, known, partial(_execute, child, branch, arguments))()
@@ -102,7 +102,7 @@ def _execute(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome
         child.own_transaction.discard()
         raise Revoked
     token = child.instrument.started(step, claimed.run_id, branch.number, branch.label)
-    log = StepLog()
+    log = StepLog(branch.secrets)
     around = current_log.set(log)
     branch.step_started_at = monotonic()
     raised: BaseException | None = None
@@ -120,17 +120,19 @@ def _execute(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome
     except (HandedBack, Unwanted):
         outcome = Interrupted()
     except RetryAfter as error:
-        outcome = PutOff(error.seconds, Failure.of(error))
+        outcome = PutOff(error.seconds, Failure.of(error, log.conceal))
     except Permanent as error:
-        raised, outcome = error, Failed(Failure.of(error), permanent=True)
+        raised, outcome = error, Failed(Failure.of(error, log.conceal), permanent=True)
     except TimeLimitExceeded as error:
-        raised, outcome = error, TimedOut(Failure.of(error))
+        raised, outcome = error, TimedOut(Failure.of(error, log.conceal))
     except BaseException as error:
-        raised, outcome = error, Failed(Failure.of(error))
+        raised, outcome = error, Failed(Failure.of(error, log.conceal))
     limit.disarm()
     current_log.reset(around)
     branch.progress = reporter.end() if reporter is not None else NO_PROGRESS
-    branch.log = log.close()
+    branch.log = log.close(outcome.output if isinstance(outcome, Succeeded) else None)
+    if raised is not None:
+        log.conceal.scrub(raised)
     if step.transactional:
         child.own_transaction.ended(outcome)
     slot.end()

@@ -62,7 +62,7 @@ class Batch:
             self._child.time_limit.rest()
 
     def _execute(self, claimed: Sequence[Claimed]) -> None:
-        self._child.slot.revoke = False
+        self._child.slot.revoke = self._child.slot.owes = False
         wave = self._open(claimed)
         # The first outcome of a lone branch is committed at once: nobody has to be impatient.
         with _Impatience(self) if len(wave) > 1 else nullcontext():
@@ -165,6 +165,7 @@ class Batch:
     def _add(self, branch: Branch, outcome: Outcome | Settlement) -> None:
         if not self._pending:
             self._oldest = monotonic()
+            self._child.slot.owes = True
         if isinstance(outcome, Settlement):
             self._pending.append((branch, outcome, None))
         else:
@@ -178,7 +179,7 @@ class Batch:
             default_queue=child.default_queue,
             costs=child.costs,
             room=self._room,
-            go_on=not child.must_yield(),
+            go_on=not (child.must_yield() or child.link.is_paused(branch.claimed.pipeline)),
         )
 
     def commit(self, older_than: float = -1.0) -> None:
@@ -188,6 +189,7 @@ class Batch:
                 return
             pending, self._pending = self._pending, []
             self._settle(pending)
+            self._child.slot.owes = False
 
     def _settle(self, pending: list[Pending]) -> None:
         try:

@@ -6,31 +6,71 @@ itself. Microseconds of CPU, the least of several rounds: what other processes d
 only add to it.
 """
 
+import os
+import tempfile
 import timeit
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import process_time
 
 import psycopg
+from pydantic import BaseModel
 
-from taskplatform import app, enqueue_many
+from taskplatform import Pipeline, app, enqueue_many
 from taskplatform.celery.identity import current_child
 from taskplatform.celery.steps import register_steps
 from taskplatform.client.session import connection as client_connection
 from taskplatform.core import registry
 from taskplatform.core.outcome import Succeeded
+from taskplatform.embedded import endpoints, erase
+from taskplatform.endpoints import database_url
 from taskplatform.executor import verdict
 from taskplatform.executor.attempt import attempt, context
 from taskplatform.executor.batch import Batch
 from taskplatform.executor.branch import Branch, open_branch
 from taskplatform.executor.child import Child
+from taskplatform.storage.connection import close_pools
+from taskplatform.storage.migrations import upgrade
 from taskplatform.storage.settle_rows import encode, result
 from taskplatform.storage.settlement import Settlement
-from tests.benchmarks import noop
-from tests.benchmarks.servers import FIVE, servers
 
 RUNS, ROUNDS, CALLS = 2_000, 7, 2_000
+
+
+class Number(BaseModel):
+    """Which run it is."""
+
+    number: int
+
+
+five = Pipeline("step-costs", input=Number)
+
+
+@five.step(name="first")
+def _first(input: Number) -> Number:
+    return input
+
+
+@five.step(name="second")
+def _second(first: Number) -> Number:
+    return first
+
+
+@five.step(name="third")
+def _third(second: Number) -> Number:
+    return second
+
+
+@five.step(name="fourth")
+def _fourth(third: Number) -> Number:
+    return third
+
+
+@five.step(name="fifth")
+def _fifth(fourth: Number) -> Number:
+    return fourth
 
 
 @dataclass(frozen=True)
@@ -46,7 +86,7 @@ class Totals:
 
 def main() -> None:
     """Measure and print."""
-    with servers() as shared, psycopg.connect(shared.database_url, autocommit=True) as admin:
+    with _home(), psycopg.connect(database_url(), autocommit=True) as admin:
         registry.finalize_all()
         register_steps(app)
         child = current_child(app)
@@ -65,13 +105,28 @@ def main() -> None:
         child.close()
 
 
+@contextmanager
+def _home() -> Iterator[None]:
+    """Servers of its own, erased at the end."""
+    home = Path(tempfile.mkdtemp(prefix="taskplatform-step-costs-"))
+    try:
+        found = endpoints(home)
+        upgrade(found.database_url)
+        os.environ["TASKPLATFORM_DATABASE_URL"] = found.database_url
+        os.environ["TASKPLATFORM_BROKER_URL"] = found.broker_url
+        yield
+        close_pools()
+    finally:
+        erase(home)
+
+
 def _round(child: Child, admin: psycopg.Connection[tuple[object, ...]]) -> Totals:
     admin.execute("TRUNCATE taskplatform.runs, taskplatform.work, taskplatform.step_results")
-    inputs = [noop.Number(number=number) for number in range(RUNS)]
+    inputs = [Number(number=number) for number in range(RUNS)]
     with client_connection() as one:
         client = one.info.backend_pid
     began, backend = process_time(), _cpu(client)
-    enqueue_many(noop.five, inputs)
+    enqueue_many(five, inputs)
     enqueued = process_time() - began, _cpu(client) - backend
     pid, wal = child.connection.info.backend_pid, _wal(admin)
     began, backend = process_time(), _cpu(pid)
@@ -85,11 +140,11 @@ def _round(child: Child, admin: psycopg.Connection[tuple[object, ...]]) -> Total
 
 def _parts(child: Child) -> dict[str, float]:
     """Seconds of the parts of an attempt."""
-    enqueue_many(noop.five, [noop.Number(number=0)])
+    enqueue_many(five, [Number(number=0)])
     (claimed,), _ = child.claim([child.default_queue])
-    branch = open_branch(claimed, noop.five)
+    branch = open_branch(claimed, five)
     assert branch is not None
-    step, value = branch.step, noop.Number(number=0)
+    step, value = branch.step, Number(number=0)
     arguments, output = step.bind(claimed.input, {}, context(child, branch)), step.encode(value)
     settled = _judged(child, branch, output)
     made = settled.result
@@ -112,7 +167,7 @@ def _parts(child: Child) -> dict[str, float]:
 
     parts: dict[str, Callable[[], object]] = {
         "an attempt, with the parts below": lambda: attempt(child, branch, arguments),
-        "  body, which notes that it ran": body,
+        "  body, which does nothing": body,
         "  output: validate, encode, read back": lambda: step.encode(value),
         "  current_task, request, signals": instrument,
         "  note of the body in shared memory": note,
@@ -139,7 +194,7 @@ def _judged(child: Child, branch: Branch, output: bytes) -> Settlement:
 
 
 def _print(title: str, run: float) -> None:
-    print(f"{title:44}{run:>12.0f}{run / FIVE:>10.1f}")
+    print(f"{title:44}{run:>12.0f}{run / len(five.steps):>10.1f}")
 
 
 def _cpu(pid: int) -> float:
