@@ -39,7 +39,7 @@ def test_a_run_that_cannot_be_sent_takes_no_key(stage: Stage, field: str, text: 
     values: dict[str, Any] = {"pipeline": "p", "first_step": "a", "queue": "q", "input": b"{}"}
     bad = NewRun(id=uuid7(), key="k", **{**values, field: text})
 
-    with pytest.raises((UnicodeEncodeError, psycopg.DataError)):
+    with pytest.raises((TypeError, UnicodeEncodeError, psycopg.DataError)):
         enqueue(stage.connection, [bad])
 
     assert stage.value("SELECT count(*) FROM taskplatform.keys") == 0
