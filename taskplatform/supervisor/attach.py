@@ -17,6 +17,7 @@ from celery.worker import state
 from taskplatform.celery import queues
 from taskplatform.celery.address import address_of
 from taskplatform.celery.bell import SHIFT_TASK
+from taskplatform.celery.forking import share_memory
 from taskplatform.celery.identity import Identity, assume
 from taskplatform.celery.steps import register_steps
 from taskplatform.core import registry
@@ -45,6 +46,7 @@ class Supervision(bootsteps.StartStopStep):
         self._lock = threading.Lock()
         self.identity = Identity(uuid7(), worker.hostname, SlotTable.create())
         assume(self.identity)
+        signals.worker_before_create_process.connect(share_memory)
         # Only now are all modules of the app imported, and what they declare is known.
         registry.finalize_all()
         register_steps(worker.app)

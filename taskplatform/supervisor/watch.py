@@ -75,12 +75,12 @@ class Watch:
             lambda connection: self._make_way(connection, slot, note), None
         )
         if made_way is None:
-            # The database is away: the next tick asks again.
+            # The database is away, or outcomes are under way: the next tick asks again.
             return set()
         self._marked[slot.number] = _body(note)
         return made_way
 
-    def _make_way(self, connection: Session, slot: Slot, note: Note) -> set[str]:
+    def _make_way(self, connection: Session, slot: Slot, note: Note) -> set[str] | None:
         started_ago = (monotonic_ns() - note.started_ns) / 1e9
         mark(connection, work_id=note.work_id, epoch=note.epoch, started_ago=started_ago)
         if slot.batch < 2:
@@ -89,6 +89,10 @@ class Watch:
         slot.revoke = True
         if slot.note() != note:
             return set()
+        # While this body runs nothing is added. What has ended may be uncommitted still, on a busy
+        # machine; it would be executed again.
+        if slot.owes:
+            return None
         return self._rescuer.take_back(connection, slot.holder, note)
 
     def _kill(self, slot: Slot, note: Note, why: str) -> None:
