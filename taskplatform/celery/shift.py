@@ -19,7 +19,7 @@ from taskplatform.errors import Unavailable
 from taskplatform.executor.batch import Batch
 from taskplatform.executor.child import Child
 from taskplatform.executor.one_step import OneStep
-from taskplatform.executor.slots import IDLE, SHIFT
+from taskplatform.executor.slot import IDLE, SHIFT
 from taskplatform.settings import get_settings
 from taskplatform.storage.claim import Claimed
 

@@ -5,7 +5,7 @@ from math import isfinite, nan
 from time import monotonic_ns
 
 from taskplatform.errors import TimeLimitExceeded
-from taskplatform.executor.slots import Report, Slot
+from taskplatform.executor.slot import Report, Slot
 
 
 class Reporter:

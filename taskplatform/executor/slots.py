@@ -1,62 +1,26 @@
 """Slots: what each pool child is doing, in memory that it shares with the supervisor.
 
 One page-sized header, then one slot a child. A child writes its own slot, the supervisor writes
-the lease deadline and the requests to it; neither takes a lock. The note of the running body and
-its last report are each guarded by a sequence number (odd while it is written), so a reader never
-sees half of them.
+the lease deadline and the requests to it; neither takes a lock.
 Times are CLOCK_MONOTONIC in nanoseconds, which all processes of a machine share.
 """
 
 import fcntl
 import mmap
 import os
-import struct
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
-from time import monotonic_ns
-from typing import NamedTuple
 
-SLOTS = 1024
-_HEADER = 4096
-_SLOT = 192
-_SIZE = _HEADER + SLOTS * _SLOT
+from taskplatform.executor.slot import HEADER, SIZE, Slot
+
+SLOTS = 4096
+_ALL = HEADER + SLOTS * SIZE
+# So many are read at once.
+_PART = 64
+_PID_BITS = 0xFFFFFFFF
 
 # Header: when a warm shutdown's grace ends (0: none), cold shutdown, other messages wait.
 _GRACE_ENDS, _COLD, _MESSAGES_WAIT, _CLAIM_LOCK = 0, 8, 9, 16
-# Slot fields.
-_PID, _STATE, _HOLDER, _LEASE = 0, 4, 8, 16
-# A sequence number is followed by what it guards.
-_SEQUENCE = 24  # note: work, epoch, started, hard deadline
-_REVOKE, _CANCELLED, _INTERRUPT, _REFUSED, _BATCH = 64, 65, 66, 72, 80
-_REPORT_SEQUENCE = 88  # report: work, epoch, started, beat, silence, done, total
-
-FREE, IDLE, SHIFT = 0, 1, 2
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """The body that runs now; a hard deadline of 0 means none."""
-
-    work_id: int
-    epoch: int
-    started_ns: int
-    hard_deadline_ns: int
-
-
-class Report(NamedTuple):
-    """The last word of a body; `done` and `total` are NaN when not known.
-
-    A `silence_ns` of 0 means that it need not report at all.
-    """
-
-    work_id: int
-    epoch: int
-    started_ns: int
-    beat_ns: int
-    silence_ns: int
-    done: float
-    total: float
 
 
 class SlotTable:
@@ -64,47 +28,59 @@ class SlotTable:
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
-        self._memory = mmap.mmap(fd, _SIZE)
+        self._memory = mmap.mmap(fd, _ALL)
         # Numbers are stored through these in one piece; struct.pack_into clears the bytes first,
         # and whoever read the sequence number then took half a note for a whole one.
         self._words = memoryview(self._memory).cast("q")
         self._halves = memoryview(self._memory).cast("I")
+        self._slots: dict[int, Slot] = {}
         self._allocation = threading.Lock()
 
     @classmethod
     def create(cls) -> "SlotTable":
         """Make an empty table in memory of its own."""
         fd = os.memfd_create("taskplatform-slots", os.MFD_CLOEXEC)
-        os.ftruncate(fd, _SIZE)
+        os.ftruncate(fd, _ALL)
         return cls(fd)
 
-    def allocate(self) -> "Slot":
+    def allocate(self) -> Slot:
         """Take a free slot for the calling process or thread."""
         with self._allocation:
             # Processes exclude each other by the file lock, threads by the other.
             fcntl.lockf(self.fd, fcntl.LOCK_EX, 1, _CLAIM_LOCK)
             try:
-                for slot in self.all():
-                    if slot.pid == 0:
+                for slot, owned in self._read():
+                    if not owned:
                         slot.reset(os.getpid())
                         return slot
             finally:
                 fcntl.lockf(self.fd, fcntl.LOCK_UN, 1, _CLAIM_LOCK)
         raise RuntimeError(f"more than {SLOTS} pool children in one worker")
 
-    def all(self) -> Iterator["Slot"]:
-        """Every slot, taken or free."""
-        for number in range(SLOTS):
-            yield Slot(self._memory, self._words, self._halves, number)
-
-    def taken(self) -> list["Slot"]:
+    def taken(self) -> list[Slot]:
         """The slots that have an owner; the first free one of a never-used rest ends the search."""
-        found = []
-        for slot in self.all():
-            if slot.pid:
+        found: list[Slot] = []
+        for slot, owned in self._read():
+            if owned:
                 found.append(slot)
             elif not slot.holder and not slot.used:
                 break
+        return found
+
+    def _read(self) -> Iterator[tuple[Slot, bool]]:
+        # Many words at once: there may be a thousand slots, and they are looked at all the time.
+        step = SIZE // 8
+        for part in range(0, SLOTS, _PART):
+            first = HEADER // 8 + part * step
+            heads = self._words[first : first + min(_PART, SLOTS - part) * step : step].tolist()
+            for at, head in enumerate(heads, part):
+                yield self._slot(at), bool(head & _PID_BITS)
+
+    def _slot(self, number: int) -> Slot:
+        found = self._slots.get(number)
+        if found is None:
+            made = Slot(self._memory, self._words, self._halves, number)
+            found = self._slots.setdefault(number, made)
         return found
 
     @property
@@ -134,165 +110,3 @@ class SlotTable:
     @messages_wait.setter
     def messages_wait(self, value: bool) -> None:
         self._memory[_MESSAGES_WAIT] = int(value)
-
-
-class Slot:
-    """One child's part of the table."""
-
-    __slots__ = ("_at", "_halves", "_memory", "_words", "number")
-
-    def __init__(
-        self,
-        memory: mmap.mmap,
-        words: "memoryview[int]",
-        halves: "memoryview[int]",
-        number: int,
-    ) -> None:
-        self._memory = memory
-        self._words = words
-        self._halves = halves
-        self._at = _HEADER + number * _SLOT
-        self.number = number
-
-    def reset(self, pid: int) -> None:
-        """Clear the slot; a pid of 0 frees it."""
-        self._memory[self._at + 4 : self._at + _SLOT - 1] = bytes(_SLOT - 5)
-        self._memory[self._at + _SLOT - 1] = 1
-        self._halves[(self._at + _PID) // 4] = pid
-
-    @property
-    def used(self) -> bool:
-        return self._memory[self._at + _SLOT - 1] != 0
-
-    @property
-    def pid(self) -> int:
-        return self._halves[(self._at + _PID) // 4]
-
-    @property
-    def state(self) -> int:
-        return self._memory[self._at + _STATE]
-
-    @state.setter
-    def state(self, value: int) -> None:
-        self._memory[self._at + _STATE] = value
-
-    @property
-    def holder(self) -> int:
-        return self._get(_HOLDER)
-
-    @holder.setter
-    def holder(self, value: int) -> None:
-        self._set(_HOLDER, value)
-
-    @property
-    def lease_until_ns(self) -> int:
-        return self._get(_LEASE)
-
-    @lease_until_ns.setter
-    def lease_until_ns(self, value: int) -> None:
-        self._set(_LEASE, value)
-
-    @property
-    def lease_holds(self) -> bool:
-        return monotonic_ns() < self._get(_LEASE)
-
-    @property
-    def batch(self) -> int:
-        """How many branches the child holds now."""
-        return self._get(_BATCH)
-
-    @batch.setter
-    def batch(self, value: int) -> None:
-        self._set(_BATCH, value)
-
-    @property
-    def refused(self) -> int:
-        """Stale writes of this child that were refused."""
-        return self._get(_REFUSED)
-
-    @refused.setter
-    def refused(self, value: int) -> None:
-        self._set(_REFUSED, value)
-
-    @property
-    def revoke(self) -> bool:
-        """The supervisor takes back what the child has claimed and not started."""
-        return self._memory[self._at + _REVOKE] != 0
-
-    @revoke.setter
-    def revoke(self, value: bool) -> None:
-        self._memory[self._at + _REVOKE] = int(value)
-
-    @property
-    def cancelled(self) -> bool:
-        """The running body's result is not wanted any more."""
-        return self._memory[self._at + _CANCELLED] != 0
-
-    @cancelled.setter
-    def cancelled(self, value: bool) -> None:
-        self._memory[self._at + _CANCELLED] = int(value)
-
-    @property
-    def interrupt(self) -> bool:
-        """The running body has to end now: the grace of the shutdown is over."""
-        return self._memory[self._at + _INTERRUPT] != 0
-
-    @interrupt.setter
-    def interrupt(self, value: bool) -> None:
-        self._memory[self._at + _INTERRUPT] = int(value)
-
-    def begin(self, work_id: int, epoch: int, hard_deadline_ns: int) -> int:
-        """Note that the body of (work, epoch) starts now; when that is."""
-        now = monotonic_ns()
-        self._write(_SEQUENCE, (work_id, epoch, now, hard_deadline_ns))
-        return now
-
-    def end(self) -> None:
-        """Note that no body runs."""
-        self._write(_SEQUENCE, (0, 0, 0, 0))
-        self._memory[self._at + _CANCELLED] = 0
-
-    def note(self) -> Note | None:
-        """The running body, or None."""
-        values = self._read(_SEQUENCE, 4)
-        # None: its writer died in the middle of it, so the body had not started or had ended.
-        return Note(*values) if values and values[0] else None
-
-    def write_report(self, report: Report) -> None:
-        """Replace the last report; the callers exclude each other."""
-        bits = struct.unpack("qq", struct.pack("dd", report.done, report.total))
-        self._write(_REPORT_SEQUENCE, (*report[:5], *bits))
-
-    def report(self) -> Report | None:
-        """The last report of whichever body reported last, or None."""
-        values = self._read(_REPORT_SEQUENCE, 7)
-        if not values or not values[0]:
-            return None
-        done, total = struct.unpack("dd", struct.pack("qq", *values[5:]))
-        work_id, epoch, started, beat, silence = values[:5]
-        return Report(work_id, epoch, started, beat, silence, done, total)
-
-    def _write(self, sequence: int, fields: tuple[int, ...]) -> None:
-        # Odd from here on, also if the alarm's exception cut off the last writing.
-        number = self._get(sequence) | 1
-        self._set(sequence, number)
-        words, place = self._words, (self._at + sequence) // 8 + 1
-        for field in fields:
-            words[place] = field
-            place += 1
-        self._set(sequence, number + 1)
-
-    def _read(self, sequence: int, count: int) -> list[int] | None:
-        place = (self._at + sequence) // 8 + 1
-        for _ in range(1000):
-            before = self._get(sequence)
-            values = self._words[place : place + count].tolist()
-            if before % 2 == 0 and self._get(sequence) == before:
-                return values
-        return None
-
-    def _get(self, offset: int) -> int:
-        return self._words[(self._at + offset) // 8]
-
-    def _set(self, offset: int, value: int) -> None:
-        self._words[(self._at + offset) // 8] = value

@@ -3,7 +3,8 @@
 import os
 import select
 
-from taskplatform.executor.slots import Note, Slot, SlotTable
+from taskplatform.executor.slot import Note, Slot
+from taskplatform.executor.slots import SlotTable
 
 
 class Children:

@@ -4,9 +4,10 @@ import logging
 from pathlib import Path
 from time import monotonic, monotonic_ns
 
-from taskplatform.executor.attempt import HARD_GRACE
+from taskplatform.executor.begun import HARD_GRACE
 from taskplatform.executor.child import SAFETY
-from taskplatform.executor.slots import Slot, SlotTable
+from taskplatform.executor.slot import Slot
+from taskplatform.executor.slots import SlotTable
 from taskplatform.storage.leases import LEASE_SECONDS, renew
 from taskplatform.supervisor.progress import is_silent
 from taskplatform.supervisor.session import Database

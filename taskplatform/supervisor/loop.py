@@ -13,7 +13,8 @@ from taskplatform.celery.bell import Bell
 from taskplatform.celery.queues import private
 from taskplatform.celery.ringer import Ringer
 from taskplatform.endpoints import database_url
-from taskplatform.executor.slots import SHIFT, SlotTable
+from taskplatform.executor.slot import SHIFT
+from taskplatform.executor.slots import SlotTable
 from taskplatform.settings import get_settings
 from taskplatform.storage import workers
 from taskplatform.storage.dispatch import Outlook, outlook, release_due

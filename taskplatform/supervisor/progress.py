@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from math import isnan
 from time import monotonic, monotonic_ns
 
-from taskplatform.executor.slots import Note, Report, Slot
+from taskplatform.executor.slot import Note, Report, Slot
 from taskplatform.storage.progress import Told, write
 from taskplatform.supervisor.session import Database
 

@@ -6,8 +6,9 @@ import os
 import signal
 from time import monotonic, monotonic_ns
 
-from taskplatform.executor.attempt import HARD_GRACE
-from taskplatform.executor.slots import Note, Slot, SlotTable
+from taskplatform.executor.begun import HARD_GRACE
+from taskplatform.executor.slot import Note, Slot
+from taskplatform.executor.slots import SlotTable
 from taskplatform.storage.connection import Session
 from taskplatform.storage.running import mark, still_held
 from taskplatform.supervisor.progress import Progress, is_silent

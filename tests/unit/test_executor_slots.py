@@ -9,8 +9,10 @@ from time import monotonic_ns
 
 import pytest
 
+from taskplatform.executor import slot as slot_words
 from taskplatform.executor import slots
-from taskplatform.executor.slots import IDLE, SHIFT, Note, Report, SlotTable
+from taskplatform.executor.slot import FREE, IDLE, SHIFT, Note, Report
+from taskplatform.executor.slots import SlotTable
 
 
 @pytest.fixture
@@ -41,7 +43,7 @@ def test_a_slot_begins_empty(table: SlotTable) -> None:
     slot = table.allocate()
 
     assert slot.pid == os.getpid()
-    assert (slot.state, slot.holder, slot.batch, slot.refused) == (slots.FREE, 0, 0, 0)
+    assert (slot.state, slot.holder, slot.batch, slot.refused) == (FREE, 0, 0, 0)
     assert not slot.lease_holds
     assert (slot.revoke, slot.cancelled, slot.interrupt) == (False, False, False)
     assert slot.note() is None
@@ -194,17 +196,17 @@ def test_a_number_is_written_in_one_piece(table: SlotTable) -> None:
     """A sequence number between two of its bytes would look even while a note is written."""
     slot = table.allocate()
     one, other = 0x00FF_00FF_00FF, 0x0100_0100_0100
-    slot._set(slots._SEQUENCE, one)
+    slot._set(slot_words._SEQUENCE, one)
 
     def write() -> None:
         for _ in range(200_000):
-            slot._set(slots._SEQUENCE, other)
-            slot._set(slots._SEQUENCE, one)
-        slot._set(slots._SEQUENCE, 1)
+            slot._set(slot_words._SEQUENCE, other)
+            slot._set(slot_words._SEQUENCE, one)
+        slot._set(slot_words._SEQUENCE, 1)
 
     pid = in_a_child(write)
     seen = set[int]()
-    while (number := slot._get(slots._SEQUENCE)) != 1:
+    while (number := slot._get(slot_words._SEQUENCE)) != 1:
         seen.add(number)
     assert ended_well(pid)
     assert seen <= {one, other}
@@ -214,7 +216,7 @@ def test_a_writer_that_died_in_the_middle_leaves_no_note(table: SlotTable) -> No
     """F1: the body had not started, or had ended; and the next owner of the slot can write."""
     slot = table.allocate()
     slot.begin(1, 2, 3)
-    slot._set(slots._SEQUENCE, slot._get(slots._SEQUENCE) + 1)
+    slot._set(slot_words._SEQUENCE, slot._get(slot_words._SEQUENCE) + 1)
 
     assert slot.note() is None
 
@@ -270,7 +272,7 @@ def test_a_report_that_was_cut_off_is_none_until_the_next(table: SlotTable) -> N
     """The alarm may raise in the middle of writing it; the note is not touched by that."""
     slot = table.allocate()
     started = slot.begin(1, 2, 0)
-    slot._set(slots._REPORT_SEQUENCE, 1)
+    slot._set(slot_words._REPORT_SEQUENCE, 1)
 
     assert slot.report() is None
     assert slot.note() is not None
