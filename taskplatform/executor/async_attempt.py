@@ -33,7 +33,7 @@ class AsyncAttempt:
 
     def start(self) -> None:
         """Start the body; to be called on the loop."""
-        self._child.slot.waits_since_ns = 0
+        self._child.slot.take_in_hand()
         try:
             withheld = self._context.run(self._begin)
         except BaseException as error:

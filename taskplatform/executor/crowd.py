@@ -1,9 +1,10 @@
 """Crowd: the branches that the seats of one process hold, each at a step of its own.
 
-One thread opens what was claimed, starts the bodies and commits whatever has ended, in one
-transaction and without waiting for more: what ends during one commit is in the next. A branch goes
-on to its following step when its own output is durable, on its seat; if it does not, the seat is
-free. Bodies that block have a thread each, async ones are on the loop.
+Whoever claims opens the branches and starts the bodies. One thread commits whatever has ended, in
+one transaction and without waiting for more: what ends during one commit is in the next. A branch
+goes on to its following step when its own output is durable, on its seat; the seat of one that
+will not is free as soon as its commit begins. Bodies that block have a thread each, async ones are
+on the loop.
 """
 
 import contextvars
@@ -28,7 +29,7 @@ from taskplatform.executor.hands import Hands
 from taskplatform.executor.loop import running_loop
 from taskplatform.executor.rests import rests
 from taskplatform.executor.seat import Seat
-from taskplatform.storage.settlement import Settlement
+from taskplatform.storage.settlement import Keep, Settlement
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +54,14 @@ class Ended:
     branch: Branch
     made: Outcome | Settlement | Pending | Lost | None
 
+    @property
+    def epoch(self) -> int:
+        """The epoch of the claim."""
+        return self.branch.claimed.epoch
 
-Item = Ended | list[Seated] | None
+
+# None: no more will come.
+Item = Ended | None
 
 
 class _AllSeats(verdict.Room):
@@ -72,7 +79,10 @@ class Crowd(Batch):
         self._desk = desk
         self._hands = hands
         self._room = _AllSeats()
+        # In the thread that claims, with a connection of its own.
+        self._opening = Batch(desk, ring)
         self._items: SimpleQueue[Item] = SimpleQueue()
+        # By epoch: a body that nobody can end may go on while its work is claimed here once more.
         self._seats: dict[int, Seat] = {}
         self._async: dict[int, AsyncAttempt] = {}
         self._next_look = 0.0
@@ -92,8 +102,9 @@ class Crowd(Batch):
         self._thread.join(None if not desk.taken else 1.0)
 
     def seat(self, claimed: list[Seated]) -> None:
-        """Execute what was claimed for these seats."""
-        self._items.put(claimed)
+        """Execute what was claimed for these seats; only one thread may call this."""
+        held = [(seat, one.epoch) for seat, one in claimed]
+        self._guarded(held, partial(self._start_all, claimed))
 
     def _is_over(self) -> bool:
         table = self._desk.table
@@ -101,78 +112,64 @@ class Crowd(Batch):
         return table.cold or (ends != 0 and monotonic_ns() > ends + _LAST * 1e9)
 
     def _work(self) -> None:
-        while True:
-            claimed, ended, over = self._collect()
-            # Starting is quick, a commit is not.
-            for many in claimed:
-                self._guarded([seat for seat, _ in many], partial(self._start_all, many))
+        over = False
+        while not over:
+            ended, over = self._collect()
             if ended:
-                self._guarded([one.seat for one in ended], partial(self._commit_all, ended))
+                held = [(one.seat, one.epoch) for one in ended]
+                self._guarded(held, partial(self._commit_all, ended))
             self._leave_behind()
-            if over:
-                return
 
-    def _collect(self) -> tuple[list[list[Seated]], list[Ended], bool]:
-        claimed: list[list[Seated]] = []
+    def _collect(self) -> tuple[list[Ended], bool]:
         ended: list[Ended] = []
         try:
             item = self._items.get(timeout=LOOK)
             while item is not None:
-                if isinstance(item, Ended):
-                    ended.append(item)
-                else:
-                    claimed.append(item)
+                ended.append(item)
                 item = self._items.get_nowait()
         except Empty:
-            return claimed, ended, False
-        return claimed, ended, True
+            return ended, False
+        return ended, True
 
-    def _guarded(self, seats: Sequence[Seat], act: Callable[[], None]) -> None:
+    def _guarded(self, held: Sequence[tuple[Seat, int]], act: Callable[[], None]) -> None:
         try:
             act()
         except BaseException:
-            logger.exception("giving up what %d seat(s) hold", len(seats))
-            for work_id, seat in list(self._seats.items()):
-                if seat in seats:
-                    self._give_up(work_id)
+            logger.exception("giving up what %d seat(s) hold", len(held))
+            # While the process lives, nobody else would ever be given what these seats hold.
+            for seat, epoch in held:
+                seat.forsake()
+                self._leave(epoch)
 
-    def _give_up(self, work_id: int) -> None:
-        # While the process lives, nobody else would ever be given what this seat holds.
-        self._seats[work_id].forsake()
-        self._leave(work_id)
-
-    def _leave(self, work_id: int) -> None:
-        self._desk.free(self._seats.pop(work_id))
+    def _leave(self, *epochs: int) -> None:
+        self._desk.free([seat for one in epochs if (seat := self._seats.pop(one, None))])
 
     def _start_all(self, claimed: list[Seated]) -> None:
-        seats = {one.work_id: seat for seat, one in claimed}
+        seats = {one.epoch: seat for seat, one in claimed}
         self._seats |= seats
         try:
-            branches = self._open([one for _, one in claimed])
+            branches = self._opening._open([one for _, one in claimed])
         except psycopg.Error as error:
             if len(claimed) == 1:
                 raise
             # One row that the database refuses must not take its neighbours along.
             logger.warning("opening what was claimed one by one: %s", error)
-            for one in claimed:
-                self._guarded([one[0]], partial(self._start_all, [one]))
+            for seat, row in claimed:
+                self._guarded([(seat, row.epoch)], partial(self._start_all, [(seat, row)]))
             return
         self._start(branches)
-        for work_id in seats.keys() - {branch.claimed.work_id for branch in branches}:
-            self._leave(work_id)
+        self._leave(*seats.keys() - _epochs(branches))
 
     def _start(self, branches: Sequence[Branch]) -> None:
-        now = monotonic_ns()
         attempts: list[AsyncAttempt] = []
         for branch in branches:
-            work_id = branch.claimed.work_id
-            seat = self._seats[work_id]
-            seat.slot.waits_since_ns = now
+            seat = self._seats[branch.claimed.epoch]
+            seat.slot.wait(branch.claimed.work_id)
             if seat.must_stop():
                 self._items.put(Ended(seat, branch, None))
             elif _needs_no_thread(branch):
                 attempt = AsyncAttempt(seat, branch, partial(self._finish, seat, branch))
-                self._async[work_id] = attempt
+                self._async[branch.claimed.epoch] = attempt
                 attempts.append(attempt)
             else:
                 job = partial(self._execute_blocking, seat, branch)
@@ -181,7 +178,7 @@ class Crowd(Batch):
             running_loop().call_soon_threadsafe(_start_each, attempts)
 
     def _execute_blocking(self, seat: Seat, branch: Branch) -> None:
-        seat.slot.waits_since_ns = 0
+        seat.slot.take_in_hand()
         self._finish(seat, branch, lambda: self._outcome(seat, branch))
 
     def _finish(
@@ -197,15 +194,15 @@ class Crowd(Batch):
         self._items.put(Ended(seat, branch, made))
 
     def _may_go_on(self, branch: Branch) -> bool:
-        seat = self._seats[branch.claimed.work_id]
-        return not (seat.must_stop() or self._desk.table.messages_wait)
+        seat = self._seats.get(branch.claimed.epoch)
+        return seat is not None and not (seat.must_stop() or self._desk.table.messages_wait)
 
     def _commit_all(self, ended: list[Ended]) -> None:
         pending: list[Pending] = []
         self._going_on = []
         for one in ended:
             branch, made = one.branch, one.made
-            self._async.pop(branch.claimed.work_id, None)
+            self._async.pop(one.epoch, None)
             match made:
                 case None:
                     released = verdict.released(branch, self._desk.default_queue)
@@ -220,13 +217,13 @@ class Crowd(Batch):
                     self._go_on([made], {made[1].work_id})
                 case _:
                     pending.append((branch, self._judge(branch, made), made))
-        if pending:
-            self._settle(pending)
-        on = {branch.claimed.work_id for branch in self._going_on}
+        keep = {one.epoch for _, one, _ in pending if isinstance(one.then, Keep)}
+        keep |= _epochs(self._going_on)
+        self._leave(*(one.epoch for one in ended if one.epoch not in keep))
+        for group in _apart(pending):
+            self._settle(group)
         self._start(self._going_on)
-        for one in ended:
-            if one.branch.claimed.work_id not in on:
-                self._leave(one.branch.claimed.work_id)
+        self._leave(*keep - _epochs(self._going_on))
 
     def _leave_behind(self) -> None:
         if self._async and monotonic() > self._next_look:
@@ -240,6 +237,22 @@ def _needs_no_thread(branch: Branch) -> bool:
     return (
         step.is_async and step.kind is not Kind.CHILD and not step.throttles and not rests(branch)
     )
+
+
+def _epochs(branches: Sequence[Branch]) -> set[int]:
+    return {branch.claimed.epoch for branch in branches}
+
+
+def _apart(pending: Sequence[Pending]) -> list[list[Pending]]:
+    """Groups without a work twice: what is accepted is told by it, and only one claim counts."""
+    groups: list[dict[int, Pending]] = []
+    for one in pending:
+        work_id = one[1].work_id
+        free = next((group for group in groups if work_id not in group), None)
+        if free is None:
+            groups.append(free := {})
+        free[work_id] = one
+    return [list(group.values()) for group in groups]
 
 
 def _start_each(attempts: Sequence[AsyncAttempt]) -> None:

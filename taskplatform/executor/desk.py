@@ -66,14 +66,15 @@ class Desk(Child):
         self._last_epoch = max([self._last_epoch, *(one.epoch for _, one in found)])
         return self._take(found), more
 
-    def free(self, seat: Seat) -> None:
-        """Give a seat back."""
-        seat.slot.batch = seat.slot.waits_since_ns = 0
-        seat.slot.state = IDLE
-        seat.own_transaction.discard()
+    def free(self, seats: Sequence[Seat]) -> None:
+        """Give seats back."""
+        for seat in seats:
+            seat.slot.take_in_hand()
+            seat.slot.batch, seat.slot.state = 0, IDLE
+            seat.own_transaction.discard()
         with self.changed:
-            self._free[seat] = None
-            self._taken -= 1
+            self._free |= dict.fromkeys(seats)
+            self._taken -= len(seats)
             self.changed.notify_all()
 
     def rest(self) -> None:
@@ -157,13 +158,13 @@ class Desk(Child):
         return found
 
     def _take(self, found: Sequence[Seated]) -> list[Seated]:
-        now = monotonic_ns()
         with self.changed:
-            for seat, _ in found:
+            for seat, one in found:
                 del self._free[seat]
                 slot = seat.slot
                 slot.revoke = False
-                slot.batch, slot.waits_since_ns, slot.state = 1, now, SHIFT
+                slot.wait(one.work_id)
+                slot.batch, slot.state = 1, SHIFT
             self._taken += len(found)
         return list(found)
 

@@ -20,7 +20,7 @@ _PID, _STATE, _HOLDER, _LEASE = 0, 4, 8, 16
 _SEQUENCE = 24  # note: work, epoch, started, hard deadline
 _REVOKE, _CANCELLED, _INTERRUPT, _REFUSED, _BATCH = 64, 65, 66, 72, 80
 _REPORT_SEQUENCE = 88  # report: work, epoch, started, beat, silence, done, total
-_WAITS = 152
+_WAITS, _WAITS_FOR = 152, 160
 
 FREE, IDLE, SHIFT = 0, 1, 2
 
@@ -120,13 +120,19 @@ class Slot:
         self._set(_BATCH, value)
 
     @property
-    def waits_since_ns(self) -> int:
-        """Since when the child holds a branch that nobody has in hand; 0: none, or it is."""
-        return self._get(_WAITS)
+    def waiting(self) -> tuple[int, int]:
+        """Since when which work is held that nobody has in hand; (0, 0): none."""
+        return self._get(_WAITS), self._get(_WAITS_FOR)
 
-    @waits_since_ns.setter
-    def waits_since_ns(self, value: int) -> None:
-        self._set(_WAITS, value)
+    def wait(self, work_id: int) -> None:
+        """Note that the work is held from now on, and waits to be taken in hand."""
+        self._set(_WAITS, 0)
+        self._set(_WAITS_FOR, work_id)
+        self._set(_WAITS, monotonic_ns())
+
+    def take_in_hand(self) -> None:
+        """Note that somebody sees to the work that is held."""
+        self._set(_WAITS, 0)
 
     @property
     def refused(self) -> int:

@@ -84,6 +84,13 @@ class Rescuer:
             ring |= {one.queue for one in rest if one.work_id in accepted}
         return ring
 
+    def take_back_one(self, connection: Session, *, holder: int, work_id: int) -> set[str]:
+        """Give back what a seat has claimed and nobody has begun; return the queues to ring."""
+        held = [one for one in held_by(connection, holder) if one.work_id == work_id]
+        if held:
+            settle(connection, [self._released(one) for one in held], worker=self.name)
+        return {one.queue for one in held}
+
     def hand_back(self, connection: Session, holder: int, note: Note) -> set[str]:
         """Give back the running body's work at the end of a shutdown's grace."""
         loss = Loss(holder, "interrupted", note, certain=True)
