@@ -1,13 +1,11 @@
 """Alembic's environment: one transaction, one lock, so that two migrators are safe."""
 
 from alembic import context
-from sqlalchemy import create_engine, text
-from sqlalchemy.pool import NullPool
+from sqlalchemy import text
 
 from taskplatform.endpoints import database_url
-from taskplatform.storage.urls import sqlalchemy_url
+from taskplatform.storage.migrations import SCHEMA, engine
 
-SCHEMA = "taskplatform"
 LOCK = 7_206_116_425_110_001
 
 
@@ -15,8 +13,7 @@ def run() -> None:
     url = context.config.attributes.get("url")
     if url is None:
         url = database_url()
-    engine = create_engine(sqlalchemy_url(url), poolclass=NullPool)
-    with engine.begin() as connection:
+    with engine(url).begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
         connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
         context.configure(

@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     shift_seconds: float = Field(10.0, gt=0, description="longest time of one shift")
     linger_seconds: float = Field(1.0, ge=0, description="a shift without work waits so long")
     step_log_level: str = Field("INFO", description="what is logged in bodies is kept from here on")
+    breaker_crashes: int = Field(
+        5, ge=0, description="crashes in a minute that pause a pipeline; 0: never"
+    )
     put_off_limit: float = Field(86400.0, gt=0, description="seconds RetryAfter may add up to")
 
     @field_validator("pipelines")

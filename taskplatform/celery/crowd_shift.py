@@ -23,7 +23,6 @@ logger = logging.getLogger(__name__)
 # What a first claim asks for, and the most that one asks for: the first bodies start while the
 # rest is still being claimed.
 _FIRST, _MOST = 16, 128
-_LONGEST_PAUSE = 2.0
 _HANDS = Hands("taskplatform-body")
 
 
@@ -61,8 +60,10 @@ class CrowdShift(Shift):
             with Crowd(desk, self._ring_soon, _HANDS) as crowd:
                 self._claim_on(crowd, until)
         except Unavailable as error:
-            logger.warning("the shift ends: %s", error)
+            pause = desk.backoff.next()
+            logger.warning("the shift ends, the next one in %.2g s: %s", pause, error)
             self._more = False
+            self._rest(pause)
         finally:
             desk.slot.state = IDLE
         if not desk.taken:
@@ -103,17 +104,20 @@ class CrowdShift(Shift):
 
     def _claim(self, many: int) -> list[Seated]:
         """Claim; while bodies are in hand, also for as long as the database is away."""
-        pause = 0.05
+        desk = self._desk
         while True:
+            time.sleep(desk.link.pace.wait())
             try:
-                claimed, self._more = self._desk.claim_for(many, self._queues)
-                return claimed
+                claimed, self._more = desk.claim_for(many, self._queues)
             except Unavailable as error:
-                if not self._desk.taken or self._desk.must_end():
+                if not desk.taken or desk.must_end():
                     raise
+                pause = desk.backoff.next()
                 logger.warning("no claim, trying again in %.2g s: %s", pause, error)
-            time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+                self._rest(pause)
+            else:
+                desk.backoff.reset()
+                return claimed
 
     def _room(self) -> int:
         desk = self._desk

@@ -14,6 +14,7 @@ from taskplatform.celery.tasks import add_shift
 from taskplatform.settings import get_settings
 
 SUPERVISION = "taskplatform.supervisor.attach:Supervision"
+GUARD = "taskplatform.celery.guard:Guard"
 
 
 def install(app: Celery) -> None:
@@ -31,8 +32,10 @@ def install(app: Celery) -> None:
 
 
 def attach(app: Celery) -> None:
-    """Give the app the task that opens shifts, and its workers a supervisor."""
+    """Give the app the task that opens shifts, and its workers a supervisor and a guard."""
     add_shift(app)
+    # By path, too: only workers need what it imports.
+    app.steps["consumer"].add(GUARD)
     # By path: the supervisor stands above this layer and is attached, not imported.
     app.steps["worker"].add(SUPERVISION)
 

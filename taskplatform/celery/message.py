@@ -10,37 +10,43 @@ import orjson
 
 # No arguments, and nothing that follows.
 BODY: Any = [[], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}]
-_ENCODED = base64.b64encode(orjson.dumps(BODY)).decode()
+ENCODED = base64.b64encode(orjson.dumps(BODY)).decode()
+
+
+def headers(task: str) -> dict[str, Any]:
+    """The headers of a message that asks for `task`; each call gives a new id."""
+    id = str(uuid4())
+    return {
+        "lang": "py",
+        "task": task,
+        "id": id,
+        "shadow": None,
+        "eta": None,
+        "expires": None,
+        "group": None,
+        "group_index": None,
+        "retries": 0,
+        "timelimit": [None, None],
+        "root_id": id,
+        "parent_id": None,
+        "argsrepr": "()",
+        "kwargsrepr": "{}",
+        "origin": f"{os.getpid()}@{socket.gethostname()}",
+        "ignore_result": True,
+    }
 
 
 def message(task: str, queue: str) -> bytes:
     """Encode one message that asks for `task`; each call gives a new id and delivery tag."""
-    id = str(uuid4())
+    own = headers(task)
     return orjson.dumps(
         {
-            "body": _ENCODED,
+            "body": ENCODED,
             "content-encoding": "utf-8",
             "content-type": "application/json",
-            "headers": {
-                "lang": "py",
-                "task": task,
-                "id": id,
-                "shadow": None,
-                "eta": None,
-                "expires": None,
-                "group": None,
-                "group_index": None,
-                "retries": 0,
-                "timelimit": [None, None],
-                "root_id": id,
-                "parent_id": None,
-                "argsrepr": "()",
-                "kwargsrepr": "{}",
-                "origin": f"{os.getpid()}@{socket.gethostname()}",
-                "ignore_result": True,
-            },
+            "headers": own,
             "properties": {
-                "correlation_id": id,
+                "correlation_id": own["id"],
                 "reply_to": "",
                 "delivery_mode": 2,
                 "delivery_info": {"exchange": "", "routing_key": queue},

@@ -45,8 +45,10 @@ class Shift:
             while not child.must_end():
                 claimed: list[Claimed] = []
                 if look:
+                    time.sleep(child.link.pace.wait())
                     claimed, more = child.claim(self._queues)
                     child.remember(claimed)
+                    child.backoff.reset()
                 if claimed:
                     # Whoever wakes to more than it can take wakes the next one.
                     if more and woken:
@@ -63,8 +65,10 @@ class Shift:
                     more = False
                     break
         except Unavailable as error:
-            logger.warning("the shift ends: %s", error)
+            pause = child.backoff.next()
+            logger.warning("the shift ends, the next one in %.2g s: %s", pause, error)
             more = False
+            self._rest(pause)
         finally:
             child.slot.state = IDLE
         if more and not child.table.shutting_down:
@@ -78,6 +82,12 @@ class Shift:
             self._bell.ring(queues)
         except Unavailable as error:
             logger.debug("ring lost: %s", error)
+
+    def _rest(self, seconds: float) -> None:
+        # In this shift: the next one would be opened at once, and ask a database that is away.
+        child, until = self._child, monotonic() + seconds
+        while monotonic() < until and not (child.must_end() or child.table.messages_wait):
+            time.sleep(min(SLICE, max(0.0, until - monotonic())))
 
     def _is_over(self, until: float) -> bool:
         # While the broker is away nobody could open the next shift.

@@ -1,7 +1,6 @@
 """Every step with a body is a registered Celery task: `<pipeline>.<step>`, given a run's id."""
 
 from typing import Any
-from uuid import UUID
 
 from celery import Celery
 
@@ -29,10 +28,10 @@ def register_steps(app: Celery) -> None:
 
 def _register(app: Celery, pipeline: str, step: str, name: str) -> None:
     @app.task(name=name, base=StepTask, bind=True)
-    def execute(self: Any, run_id: str) -> Any:
+    def execute(self: Any, run_id: Any) -> Any:
         """Execute this step of the run, if it stands there; then the rest of the canvas."""
         from taskplatform.celery.messages import receive  # noqa: PLC0415 needs the app's queues
 
-        return receive(self, pipeline, step, UUID(run_id))
+        return receive(self, pipeline, step, run_id)
 
     _: Any = execute

@@ -9,7 +9,8 @@ from celery.worker.strategy import default
 from kombu.serialization import dumps, prepare_accept_content
 
 from taskplatform.celery.identity import identity
-from taskplatform.celery.message import BODY
+from taskplatform.celery.message import BODY, headers
+from taskplatform.celery.tasks import NO_LIMIT
 
 logger = get_logger(__name__)
 
@@ -23,17 +24,24 @@ def one_per_child(task: Any, app: Any, consumer: Any, **options: Any) -> Callabl
     """
     handle = default(task, app, consumer, **options)
     readable = _readable(app)
+    limits = [NO_LIMIT, NO_LIMIT - 1]
 
-    def on_message(message: Any, body: Any, ack: Any, *rest: Any, **more: Any) -> Any:
-        open_or_waiting = sum(1 for request in state.reserved_requests if request.name == task.name)
+    def on_message(message: Any, _body: Any, ack: Any, *rest: Any, **more: Any) -> Any:
+        open_or_waiting = sum(1 for request in state.reserved_requests if request.type == task.name)
         # With seats, one shift is for all of them.
         shifts = consumer.pool.num_processes if identity().seats == 1 else 1
         if open_or_waiting >= shifts:
             ack(logger, consumer.connection_errors)
             return None
         # A shift takes nothing: whatever was sent along, which may be unreadable, is left out.
+        # Callbacks, chords and results are not acted upon, an ETA is not waited for.
         message.content_type, message.content_encoding, message.body = readable
-        return handle(message, body, ack, *rest, **more)
+        message._decoded_cache = None
+        message.headers = headers(task.name) | {"timelimit": limits}
+        message.properties = {"correlation_id": message.headers["id"]}
+        # Nor can a control command starve it.
+        consumer.task_buckets[task.name] = None
+        return handle(message, None, ack, *rest, **more)
 
     return on_message
 

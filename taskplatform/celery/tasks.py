@@ -7,7 +7,7 @@ from celery import Celery, Task
 from taskplatform.celery.bell import SHIFT_TASK
 
 # Attempts have limits of their own. Celery has none that means "none" where an app sets one.
-_NO_LIMIT = 365 * 86400
+NO_LIMIT = 365 * 86400
 
 
 class PlatformTask(Task):
@@ -28,8 +28,8 @@ class PlatformTask(Task):
     store_errors_even_if_ignored = False
     rate_limit = None
     priority = None
-    time_limit = _NO_LIMIT
-    soft_time_limit = _NO_LIMIT - 1
+    time_limit = NO_LIMIT
+    soft_time_limit = NO_LIMIT - 1
     serializer = "json"
 
     @classmethod
@@ -44,6 +44,7 @@ def add_shift(app: Celery) -> None:
         name=SHIFT_TASK,
         base=PlatformTask,
         Strategy="taskplatform.celery.strategy:one_per_child",
+        Request="taskplatform.celery.request:ShiftRequest",
     )
     def shift() -> None:
         """Claim ready work and execute it until there is none."""

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from redis import Redis, RedisError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from taskplatform.celery.address import redis_url
 from taskplatform.cli.finding import Finding, bad, good, odd
@@ -12,12 +14,19 @@ from taskplatform.errors import SettingsError
 
 # The doorbell's script writes after it asked for the time, which older ones refuse.
 _OLDEST = 5
+_PATIENCE = 2.0
 
 
-def broker(url: str) -> Iterator[Finding]:
-    """Reachable, new enough, and evicting nothing."""
+def broker(url: str, *, durable: bool = True) -> Iterator[Finding]:
+    """Reachable, new enough, and evicting nothing; `durable`: also what a restart of it loses."""
     try:
-        with Redis.from_url(redis_url(url), socket_timeout=2, socket_connect_timeout=2) as client:
+        # Not tried again: whoever asks wants to know how it is now.
+        with Redis.from_url(
+            redis_url(url),
+            socket_timeout=_PATIENCE,
+            socket_connect_timeout=_PATIENCE,
+            retry=Retry(NoBackoff(), 0),
+        ) as client:
             info: Mapping[str, Any] = client.info()
     except (SettingsError, ValueError) as error:
         yield bad("broker", str(error), "set TASKPLATFORM_BROKER_URL to a URL of Redis or Valkey")
@@ -28,7 +37,11 @@ def broker(url: str) -> Iterator[Finding]:
         return
     yield reachable(url, info)
     yield eviction(info)
-    yield persistence(info)
+    if durable:
+        yield persistence(info)
+    if is_full(info):
+        what = "the broker's memory is full: it refuses rings and Celery's messages"
+        yield bad("memory", what, "raise maxmemory, or look what fills it: redis-cli --bigkeys")
 
 
 def reachable(url: str, info: Mapping[str, Any]) -> Finding:
@@ -55,6 +68,12 @@ def eviction(info: Mapping[str, Any]) -> Finding:
         return good("eviction", f"maxmemory is {most >> 20} MiB, maxmemory-policy is noeviction")
     what = f"maxmemory is set and maxmemory-policy is {policy}: Celery's messages may vanish"
     return bad("eviction", what, "redis-cli CONFIG SET maxmemory-policy noeviction")
+
+
+def is_full(info: Mapping[str, Any]) -> bool:
+    """Whether it is at its limit."""
+    most = int(info.get("maxmemory", 0) or 0)
+    return bool(most) and int(info.get("used_memory", 0) or 0) >= most
 
 
 def persistence(info: Mapping[str, Any]) -> Finding:

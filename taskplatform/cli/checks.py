@@ -1,5 +1,6 @@
 """What `doctor` looks at, one check after the other."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -7,17 +8,19 @@ from taskplatform.cli import place
 from taskplatform.cli.broker_checks import broker
 from taskplatform.cli.finding import Finding, bad, good, odd
 from taskplatform.cli.masking import masked
+from taskplatform.cli.pauses import told
 from taskplatform.core import registry
 from taskplatform.core.names import HANDLER_PREFIX
 from taskplatform.endpoints import Endpoints
 from taskplatform.errors import TaskPlatformError, Unavailable
 from taskplatform.settings import get_settings
-from taskplatform.storage import health, revision, workers
+from taskplatform.storage import health, pauses, revision, workers
 from taskplatform.storage.connection import Session, connect
 from taskplatform.storage.health import Facts
 
 _OLDEST = 150000
 _CLOCK = 2.0
+_NO_SLOT = re.compile("too many|connection slots")
 _WORKER = "celery -A taskplatform worker"
 _UPGRADE = "taskplatform db upgrade"
 
@@ -72,9 +75,17 @@ def _database(servers: Endpoints) -> Iterator[Finding]:
             yield migration(current, newest)
             if current == newest:
                 yield from _workers(one)
+                yield from paused(one)
     except Unavailable as error:
-        remedy = "start it, or correct TASKPLATFORM_DATABASE_URL"
-        yield bad("database", f"{masked(url)} cannot be reached: {error}", remedy)
+        yield unreachable(url, error)
+
+
+def unreachable(url: str, error: Unavailable) -> Finding:
+    """Nobody can connect, or nobody else."""
+    remedy = "start it, or correct TASKPLATFORM_DATABASE_URL"
+    if _NO_SLOT.search(str(error)):
+        remedy = "end sessions that are not needed (pg_stat_activity), or raise max_connections"
+    return bad("database", f"{masked(url)} cannot be reached: {error}", remedy)
 
 
 def version(url: str, facts: Facts) -> Finding:
@@ -125,6 +136,17 @@ def migration(current: str | None, newest: str) -> Finding:
     if current is None:
         return bad("migration", "the database has no schema of the platform yet", _UPGRADE)
     return bad("migration", f"the schema is at {current}, the newest is {newest}", _UPGRADE)
+
+
+def paused(connection: Session) -> Iterator[Finding]:
+    """Pipelines that nobody claims."""
+    for one in pauses.pauses(connection):
+        what = f"{one.pipeline} is {told(one)}"
+        resume = f"taskplatform pipelines resume {one.pipeline}"
+        if one.reason == "breaker":
+            yield bad("breaker", what, f"mend it, then: {resume}")
+        else:
+            yield odd("paused", what, resume)
 
 
 def _workers(connection: Session) -> Iterator[Finding]:

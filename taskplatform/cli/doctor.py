@@ -26,12 +26,17 @@ def doctor(form: str) -> Exit:
     ✓ is as it should be, ! works but should be looked at, ✗ does not work. Exit 0 if nothing
     failed, else 1.
     """
+    return Exit.FAILED if any_failed(findings(), form) else Exit.OK
+
+
+def any_failed(found: Iterable[Finding], form: str) -> bool:
+    """Print findings as they come; whether one of them is a failure."""
     if form == "table":
-        found = list(_told(findings()))
+        all = list(_told(found))
     else:
-        found = list(findings())
-        write_rows([dataclasses.asdict(one) for one in found], form)
-    return Exit.FAILED if any(one.result == "failure" for one in found) else Exit.OK
+        all = list(found)
+        write_rows([dataclasses.asdict(one) for one in all], form)
+    return any(one.result == "failure" for one in all)
 
 
 def _told(found: Iterable[Finding]) -> Iterable[Finding]:

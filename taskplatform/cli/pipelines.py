@@ -1,12 +1,15 @@
 """`taskplatform pipelines`."""
 
+import logging
+from collections.abc import Mapping
 from typing import Any
 
 import rich_click as click
 from rich.text import Text
 
-from taskplatform.cli import place, step_shape, words
+from taskplatform.cli import pauses, place, step_shape, words
 from taskplatform.cli.output import (
+    note,
     output_option,
     table,
     write,
@@ -20,7 +23,11 @@ from taskplatform.core.names import HANDLER_PREFIX
 from taskplatform.core.pipeline import Declaration
 from taskplatform.core.retry import Retry
 from taskplatform.core.step import Step
+from taskplatform.errors import TaskPlatformError
 from taskplatform.settings import get_settings
+from taskplatform.storage.pauses import Pause
+
+logger = logging.getLogger(__name__)
 
 
 @click.group()
@@ -31,10 +38,12 @@ def pipelines() -> None:
     taskplatform pipelines list
     taskplatform pipelines show demo
     taskplatform pipelines plan
+    taskplatform pipelines pause demo
     """
 
 
-pipelines.add_command(plan)
+for _command in (plan, pauses.pause, pauses.resume):
+    pipelines.add_command(_command)
 
 
 @pipelines.command("list")
@@ -47,13 +56,17 @@ def list_command(form: str) -> None:
     """
     place.pipelines()
     found = [one for one in registry.all() if not one.name.startswith(HANDLER_PREFIX)]
+    paused = _paused()
     if form != "table":
-        write_rows([_described(one) for one in found], form)
+        write_rows([_described(one, paused) for one in found], form)
         return
     made = table("name", "steps", "queue", "declared at", whole=("name",), right=("steps",))
     for one in found:
         made.add_row(one.name, str(len(one.steps)), one.queue or get_settings().queue, one.place)
     write_table(made)
+    for one in found:
+        if pause := paused.get(one.name):
+            note(f"{one.name} is {pauses.told(pause)}")
 
 
 @pipelines.command()
@@ -68,10 +81,13 @@ def show(name: str, form: str) -> None:
     """
     place.pipelines()
     found = registry.get(name)
+    paused = _paused()
     if form != "table":
-        write_json(_described(found), form)
+        write_json(_described(found, paused), form)
         return
     write(Text.assemble((found.name, "bold"), (f"  {found.place}", "dim")))
+    if pause := paused.get(name):
+        write(Text(pauses.told(pause), "yellow"))
     write(Text())
     _write_fields(found)
     write(Text())
@@ -106,9 +122,19 @@ def _write_fields(found: Declaration[Any]) -> None:
     write_table(made)
 
 
-def _described(found: Declaration[Any]) -> dict[str, Any]:
+def _paused() -> dict[str, Pause]:
+    # What is declared can be shown without a database, too.
+    try:
+        return pauses.paused()
+    except TaskPlatformError as error:
+        logger.warning("whether they are paused is not known: %s", error)
+        return {}
+
+
+def _described(found: Declaration[Any], paused: Mapping[str, Pause]) -> dict[str, Any]:
     return {
         "name": found.name,
+        "paused": pauses.described(paused.get(found.name)),
         "declared_at": found.place,
         "queue": found.queue or get_settings().queue,
         "timeout": found.timeout,

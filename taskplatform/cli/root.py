@@ -23,6 +23,7 @@ COMMANDS = {
     "workers": ("workers", "Which workers are alive, and what they serve."),
     "db": ("db", "Bring the database to the newest schema."),
     "doctor": ("doctor", "Check the installation and say what to do."),
+    "health": ("health", "Tell what is down or suspicious now; answers within five seconds."),
     "config": ("config", "Show the settings in force and where each comes from."),
 }
 

@@ -29,11 +29,11 @@ _REASONS = {
     "retry": "for the next retry",
     "throttle": "for a rate limit",
     "concurrency": "for a free place of a concurrency limit",
-    "breaker": "for a circuit breaker",
+    "breaker": "for its pipeline, which paused itself",
     "sleep": "in a sleep",
     "event": "for an event",
     "children": "for child runs",
-    "paused": "for its queue, which is paused",
+    "paused": "for its pipeline, which is paused",
     "no-worker": "for a worker that knows it",
     "parked": "for a person: it is parked",
 }

@@ -11,7 +11,7 @@ from psycopg_pool import PoolTimeout
 
 from taskplatform.endpoints import database_url
 from taskplatform.errors import Unavailable
-from taskplatform.storage.connection import Session, connect, pool
+from taskplatform.storage.connection import AWAY, Session, connect, pool
 
 Answer = TypeVar("Answer")
 
@@ -19,7 +19,6 @@ _FIRST_PATIENCE = 0.5
 _PATIENCE = 5.0
 _TRIES = 5
 _LONGEST_PAUSE = 0.8
-_LOST = (psycopg.OperationalError, psycopg.InterfaceError)
 _BUSY = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 
 
@@ -68,7 +67,7 @@ def call(statement: Callable[[Session, bool], Answer]) -> Answer:
         except _BUSY as error:
             if not left:
                 raise Unavailable(f"database busy: {_first_line(error)}") from error
-        except _LOST as error:
+        except AWAY as error:
             if not left:
                 raise Unavailable(f"database unavailable: {_first_line(error)}") from error
             again = True

@@ -189,8 +189,9 @@ class Batch:
             go_on=self._may_go_on(branch),
         )
 
-    def _may_go_on(self, branch: Branch) -> bool:  # noqa: ARG002
-        return not self._child.must_yield()
+    def _may_go_on(self, branch: Branch) -> bool:
+        child = self._child
+        return not (child.must_yield() or child.link.is_paused(branch.claimed.pipeline))
 
     def commit(self, older_than: float = -1.0) -> None:
         """Commit the outcomes so far, if the oldest has waited longer than that."""

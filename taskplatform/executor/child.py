@@ -2,7 +2,6 @@
 
 import logging
 import os
-import random
 import threading
 import time
 from collections import Counter
@@ -17,6 +16,7 @@ from taskplatform.core import registry
 from taskplatform.errors import Unavailable
 from taskplatform.executor.costs import BUDGET, Costs
 from taskplatform.executor.instruments import Instrument, Silent
+from taskplatform.executor.link import Link
 from taskplatform.executor.needs import Needs
 from taskplatform.executor.own_transaction import OwnTransaction
 from taskplatform.executor.reports import Reporter
@@ -24,9 +24,10 @@ from taskplatform.executor.slot import Slot
 from taskplatform.executor.slots import SlotTable
 from taskplatform.executor.time_limit import TimeLimit
 from taskplatform.storage import leases
+from taskplatform.storage.backoff import Backoff
 from taskplatform.storage.body_connection import CommitInDoubt, was_committed
 from taskplatform.storage.claim import Claimed, claim, claim_run
-from taskplatform.storage.connection import Session, connect
+from taskplatform.storage.connection import AWAY, Session, first_line
 from taskplatform.storage.dispatch import outlook
 from taskplatform.storage.orphans import cancel_children
 from taskplatform.storage.settle import committed, settle
@@ -37,10 +38,8 @@ T = TypeVar("T")
 
 # A child starts nothing this close to the end of its lease.
 SAFETY = 3.0
-_LONGEST_PAUSE = 5.0
-# Not the fault of what was to be stored. An InternalError is a session in a state of its own:
-# one that only reads, since its server is no longer the primary, or that was idle for too long.
-_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError, Unavailable)
+_FIRST_PAUSE = 0.02
+_AWAY = (*AWAY, Unavailable)
 
 
 class Child:
@@ -71,10 +70,10 @@ class Child:
         self.time_limit = TimeLimit(lambda: self.slot.interrupt)
         self.reporter: Reporter | None = None
         self.own_transaction = OwnTransaction(url, f"taskplatform {worker_name} body")
-        self.lock = threading.RLock()
+        self.link = Link(url, f"taskplatform {worker_name}")
+        self.backoff = Backoff(_FIRST_PAUSE)
         self.leaving = False
         self._parent = parent
-        self._connection: Session | None = None
         self._last_epoch = 0
         self._doubtful_holder = 0
         self._needs = Needs()
@@ -83,10 +82,13 @@ class Child:
 
     @property
     def connection(self) -> Session:
-        """The child's own connection, opened when it is first needed and after it broke."""
-        if self._connection is None or self._connection.closed:
-            self._connection = connect(self.url, name=f"taskplatform {self.worker_name}")
-        return self._connection
+        """The child's own connection. Raises Unavailable."""
+        return self.link.connection
+
+    @property
+    def lock(self) -> threading.RLock:
+        """Held by whoever uses the connection."""
+        return self.link.lock
 
     def must_end(self) -> bool:
         """The child may not go on: a shutdown, or its worker is gone."""
@@ -124,8 +126,8 @@ class Child:
                     holder=self._holder(),
                     after=self._last_epoch,
                     queues=queues,
-                    pipelines=registry.names(),
-                    limit=self.costs.limit(),
+                    pipelines=self._claimable(),
+                    limit=self.link.pace.claiming(self.costs.limit()),
                     costs=self.costs.known,
                     budget=BUDGET,
                     needs=self._needs.of_maps(),
@@ -154,10 +156,13 @@ class Child:
         """Tell whether there is anything to claim; False also when nobody can tell."""
         try:
             with self.lock:
-                seen = self._asking(lambda: outlook(self.connection, queues, registry.names()))
+                seen = self._asking(lambda: outlook(self.connection, queues, self._claimable()))
         except Unavailable:
             return False
         return bool(seen.ready)
+
+    def _claimable(self) -> Sequence[str]:
+        return self.link.paused.others(registry.names(), self.connection)
 
     def remember(self, claimed: Iterable[Claimed]) -> None:
         """Note the highest epoch that was given, so that the next claim reads only its own."""
@@ -171,7 +176,7 @@ class Child:
         """
         accepted: set[int] = set()
         asked_before = False
-        for pause in _pauses():
+        for pause in _tries():
             try:
                 with self.lock:
                     if asked_before:
@@ -185,8 +190,10 @@ class Child:
                 return accepted
             except _AWAY as error:
                 asked_before = True
-                logger.warning("commit failed, trying again in %.2g s: %s", pause, _line(error))
-                self._drop_if_broken(error)
+                logger.warning(
+                    "commit failed, trying again in %.2g s: %s", pause, first_line(error)
+                )
+                self.link.drop_if_broken(error)
                 if self._give_up():
                     return accepted
             time.sleep(pause)
@@ -217,13 +224,15 @@ class Child:
         return stored
 
     def _was_committed(self, settlement: Settlement) -> bool:
-        for pause in _pauses():
+        for pause in _tries():
             try:
                 with self.lock:
                     return was_committed(self.connection, settlement)
             except _AWAY as error:
-                logger.warning("is it committed? asking again in %.2g s: %s", pause, _line(error))
-                self._drop_if_broken(error)
+                logger.warning(
+                    "is it committed? asking again in %.2g s: %s", pause, first_line(error)
+                )
+                self.link.drop_if_broken(error)
                 if self._give_up():
                     return False
             time.sleep(pause)
@@ -255,11 +264,11 @@ class Child:
         try:
             return ask()
         except psycopg.Error as error:
-            if self._drop_if_broken(error) and self.slot.holder:
+            if self.link.drop_if_broken(error) and self.slot.holder:
                 # It may have taken work that nobody here knows of: its lease is not to be renewed,
                 # and the next claim, if it comes in time, finds that work.
                 self._doubtful_holder, self.slot.holder = self.slot.holder, 0
-            raise Unavailable(f"database unavailable: {_line(error)}") from error
+            raise Unavailable(f"database unavailable: {first_line(error)}") from error
 
     def forsake(self) -> None:
         """Give up what is held without a word, for others to rescue."""
@@ -270,30 +279,14 @@ class Child:
         with suppress(psycopg.Error, Unavailable), self.lock:
             leases.forget(self.connection, holder)
 
-    def _drop_if_broken(self, error: BaseException) -> bool:
-        connection = self._connection
-        if connection is None:
-            return False
-        if connection.closed or isinstance(error, psycopg.InternalError):
-            connection.close()
-            self._connection = None
-        return self._connection is None
-
     def close(self) -> None:
         """Give up the slot and the connections."""
         self.own_transaction.discard()
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self.link.close()
         self.slot.reset(0)
 
 
-def _pauses() -> Iterator[float]:
-    pause = 0.02
+def _tries() -> Iterator[float]:
+    backoff = Backoff(_FIRST_PAUSE)
     while True:
-        yield pause * random.uniform(0.5, 1.5)
-        pause = min(pause * 2, _LONGEST_PAUSE)
-
-
-def _line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+        yield backoff.next()

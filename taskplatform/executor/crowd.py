@@ -195,7 +195,9 @@ class Crowd(Batch):
 
     def _may_go_on(self, branch: Branch) -> bool:
         seat = self._seats.get(branch.claimed.epoch)
-        return seat is not None and not (seat.must_stop() or self._desk.table.messages_wait)
+        if seat is None or seat.must_yield():
+            return False
+        return not self._child.link.is_paused(branch.claimed.pipeline)
 
     def _commit_all(self, ended: list[Ended]) -> None:
         pending: list[Pending] = []

@@ -7,7 +7,6 @@ from itertools import islice
 from time import monotonic_ns
 from typing import Any
 
-from taskplatform.core import registry
 from taskplatform.errors import Unavailable
 from taskplatform.executor.child import SAFETY, Child
 from taskplatform.executor.costs import BUDGET
@@ -56,7 +55,7 @@ class Desk(Child):
         Raises Unavailable when the database cannot be reached.
         """
         self.served = self.committing.served = frozenset(queues)
-        seats = self._look_out(many)
+        seats = self._look_out(self.link.pace.claiming(many))
         with self.lock:
             try:
                 found, more = self._asking(lambda: self._claim(seats, queues))
@@ -120,7 +119,7 @@ class Desk(Child):
             holders=list(by_holder),
             after=self._last_epoch,
             queues=queues,
-            pipelines=registry.names(),
+            pipelines=self._claimable(),
             costs=self.costs.known,
             budget=BUDGET,
             needs=needs,

@@ -2,7 +2,6 @@
 
 from taskplatform.executor.child import Child
 from taskplatform.executor.lent_transaction import Lender, LentTransaction
-from taskplatform.storage.connection import Session
 
 
 class Seat(Child):
@@ -18,17 +17,13 @@ class Seat(Child):
             put_off_limit=desk.put_off_limit,
             instrument=desk.instrument,
         )
-        self._desk = desk
-        self.lock = desk.lock
+        self.link = desk.link
         self.costs = desk.costs
         self.own_transaction = LentTransaction(lender)
         # The alarm is one for the process; it could not tell the bodies apart.
         self.time_limit.available = False
 
-    @property
-    def connection(self) -> Session:
-        """The desk's connection."""
-        return self._desk.connection
-
-    def _drop_if_broken(self, error: BaseException) -> bool:
-        return self._desk._drop_if_broken(error)
+    def close(self) -> None:
+        """Give up the slot; the connection is the desk's."""
+        self.own_transaction.discard()
+        self.slot.reset(0)

@@ -19,7 +19,8 @@ from taskplatform.storage.urls import libpq_url
 # by a statement of its own takes the savepoint with it.
 _BEGIN = """
 RESET ALL; RESET ROLE; SET LOCAL statement_timeout = {statement};
-SET LOCAL idle_in_transaction_session_timeout = {idle}; SAVEPOINT taskplatform_body
+SET LOCAL lock_timeout = {lock}; SET LOCAL idle_in_transaction_session_timeout = {idle};
+SAVEPOINT taskplatform_body
 """
 _END = "; ".join(
     [
@@ -54,7 +55,7 @@ class BodyConnection(psycopg.Connection[Any]):
         """Start the transaction of a body that may take so long."""
         self.row_factory, self.cursor_factory = tuple_row, psycopg.Cursor
         statement, idle = (int((seconds + more) * 1000) for more in (_STATEMENT_GRACE, _IDLE_GRACE))
-        self._all(_BEGIN.format(statement=statement, idle=idle))
+        self._all(_BEGIN.format(statement=statement, lock=int(seconds * 1000) or 1, idle=idle))
 
     def settle(self, settlement: Settlement, *, worker: str) -> bool:
         """Commit what the body wrote together with its step's result; False if that is refused.

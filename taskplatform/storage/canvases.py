@@ -23,7 +23,7 @@ ON CONFLICT DO NOTHING
 _SEEN = """
 SELECT r.status, (SELECT jsonb_object_agg(step_name, version)::text
                   FROM taskplatform.step_results WHERE run_id = r.id)
-FROM taskplatform.runs r WHERE r.id = %s
+FROM taskplatform.runs r WHERE r.id = %s AND r.pipeline = %s
 """
 
 _OPEN = "SELECT EXISTS (SELECT FROM taskplatform.canvases WHERE published_at IS NULL)"
@@ -68,9 +68,9 @@ def keep(connection: Session, run_id: UUID, tail: str) -> None:
     connection.execute(_KEEP, (run_id, tail, run_id))
 
 
-def seen(connection: Session, run_id: UUID) -> tuple[str, dict[str, int]] | None:
-    """The status of a run and the versions of its stored outputs."""
-    row = connection.execute(_SEEN, (run_id,)).fetchone()
+def seen(connection: Session, run_id: UUID, pipeline: str) -> tuple[str, dict[str, int]] | None:
+    """The status of a run of that pipeline and the versions of its stored outputs."""
+    row = connection.execute(_SEEN, (run_id, pipeline)).fetchone()
     if row is None:
         return None
     return row[0], orjson.loads(row[1]) if row[1] else {}

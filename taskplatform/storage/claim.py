@@ -92,7 +92,7 @@ _TAKE = taking(
 # all ready work instead.
 _TAKE_RUN = """
 WITH own AS MATERIALIZED (
-    SELECT id, holder, due_at, rest FROM taskplatform.work
+    SELECT id, holder, due_at, rest, pipeline FROM taskplatform.work
     WHERE run_id = %(run_id)s AND branch = ''
     FOR UPDATE SKIP LOCKED
 )
@@ -101,6 +101,7 @@ SET holder = %(holder)s, epoch = nextval('taskplatform.epochs'), started_at = cl
     due_at = NULL, rest = nullif(w.rest, 'canvas')
 FROM own
 WHERE w.id = own.id AND own.holder IS NULL AND (own.due_at IS NULL OR own.rest = 'canvas')
+  AND (SELECT true FROM taskplatform.pauses p WHERE p.pipeline = own.pipeline) IS NULL
 """
 
 

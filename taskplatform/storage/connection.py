@@ -17,6 +17,10 @@ from taskplatform.storage.urls import libpq_url
 
 Session = Connection[tuple[Any, ...]]
 
+# Not the fault of what was asked. An InternalError is a session in a state of its own: one that
+# only reads, since its server is no longer the primary, or that was idle for too long.
+AWAY = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError)
+
 # No statement may hold a lock, a transaction or a caller for long.
 _BOUNDS = {
     "statement_timeout": "5s",

@@ -25,6 +25,10 @@ _EXPIRED = """
 SELECT id FROM taskplatform.holders WHERE lease_until < clock_timestamp()
 """
 
+_ANY_EXPIRED = """
+SELECT EXISTS (SELECT FROM taskplatform.holders WHERE lease_until < clock_timestamp())
+"""
+
 # A holder that lost its row while it was asleep may have claimed once more when it woke.
 _ORPHANED = """
 SELECT DISTINCT holder FROM taskplatform.work w
@@ -40,6 +44,7 @@ _CRASHES = """
 SELECT count(*) FROM taskplatform.step_attempts
 WHERE run_id = %s AND step_name = %s AND outcome = 'crashed' AND alone
   AND finished_at > clock_timestamp() - interval '24 hours'
+  AND coalesce(error ->> 'type' = 'TakenOver', false) = %s
 """
 
 
@@ -72,8 +77,15 @@ def forget(connection: Session, *holders: int) -> None:
     connection.execute(_FORGET, (list(holders),))
 
 
-def crashes(connection: Session, run_id: UUID, step: str) -> int:
-    """How often a step of a run crashed alone within 24 hours."""
-    row = connection.execute(_CRASHES, (run_id, step)).fetchone()
+def any_expired(connection: Session) -> bool:
+    """Whether leases ran out whose work nobody has given back yet."""
+    row = connection.execute(_ANY_EXPIRED).fetchone()
+    assert row is not None
+    return bool(row[0])
+
+
+def crashes(connection: Session, run_id: UUID, step: str, *, taken_over: bool = False) -> int:
+    """How often a step of a run crashed alone, or was taken over alone, within 24 hours."""
+    row = connection.execute(_CRASHES, (run_id, step, taken_over)).fetchone()
     assert row is not None
     return int(row[0])

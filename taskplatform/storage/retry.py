@@ -134,12 +134,15 @@ def retry(connection: Session, run_id: UUID, plan: Plan, *, again: bool = False)
         with connection.pipeline():
             connection.execute(_NEW_WORK, values)
             connection.execute(_REOPEN, values)
+            connection.execute(_FORGIVE, (run_id,))
         return Retried(then.queue, taken_up=True)
 
 
 def _state(status: str, reason: str | None, due_at: str | None, waiting_for: str | None) -> str:
     until = f" until {due_at}" if due_at else ""
     match status:
+        case "waiting" if reason in ("paused", "breaker"):
+            return "waiting for its pipeline, which is paused: `taskplatform pipelines resume`"
         case "waiting":
             what = f" for {waiting_for}" if waiting_for else ""
             return f"waiting ({reason}){what}{until}: it goes on by itself"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from taskplatform.storage.connection import Session
@@ -10,11 +10,13 @@ from taskplatform.storage.leases import LEASE_SECONDS
 
 _REPORT = """
 INSERT INTO taskplatform.workers AS w
-    (id, name, host, pid, pool, concurrency, queues, pipelines, lease_until)
+    (id, name, host, pid, pool, concurrency, queues, pipelines, lease_until, clock_ahead)
 VALUES (%(id)s, %(name)s, %(host)s, %(pid)s, %(pool)s, %(concurrency)s, %(queues)s, %(pipelines)s,
-        clock_timestamp() + make_interval(secs => %(lease)s))
+        clock_timestamp() + make_interval(secs => %(lease)s),
+        extract(epoch FROM %(here)s - clock_timestamp()))
 ON CONFLICT (id) DO UPDATE
 SET lease_until = excluded.lease_until, queues = excluded.queues, pipelines = excluded.pipelines,
+    clock_ahead = excluded.clock_ahead,
     stale_writes_refused = w.stale_writes_refused + %(refused)s
 """
 
@@ -29,7 +31,7 @@ DELETE FROM taskplatform.workers WHERE lease_until < clock_timestamp() - interva
 _LIST = """
 SELECT w.id, w.name, w.host, w.pid, w.pool, w.concurrency, w.queues, w.pipelines, w.started_at,
        extract(epoch FROM clock_timestamp() - w.lease_until)::double precision + %s AS silent,
-       w.stale_writes_refused,
+       w.stale_writes_refused, w.clock_ahead,
        (SELECT count(*) FROM taskplatform.work k JOIN taskplatform.holders h ON h.id = k.holder
         WHERE h.worker = w.id)
 FROM taskplatform.workers w
@@ -48,7 +50,10 @@ GROUP BY w.queue ORDER BY w.queue
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A live worker; `silent_for` is seconds since its last report, `busy` the work it holds."""
+    """A live worker; `silent_for` is seconds since its last report, `busy` the work it holds.
+
+    `clock_ahead` is seconds that its clock is ahead of the database's; None if it does not tell.
+    """
 
     id: UUID
     name: str
@@ -61,6 +66,7 @@ class Worker:
     started_at: datetime
     silent_for: float
     stale_writes_refused: int
+    clock_ahead: float | None
     busy: int
 
 
@@ -78,6 +84,7 @@ def report(
     refused: int = 0,
 ) -> None:
     """Say that a worker is alive; `refused` stale writes are added to its count."""
+    here = datetime.now(UTC)
     connection.execute(
         _REPORT,
         {
@@ -91,6 +98,7 @@ def report(
             "pipelines": list(pipelines),
             "refused": refused,
             "lease": LEASE_SECONDS,
+            "here": here,
         },
     )
 

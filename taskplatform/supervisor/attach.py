@@ -121,7 +121,7 @@ class Supervision(bootsteps.StartStopStep):
             if request not in state.active_requests
         ]
         # A shift that waits for a child is no reason to end one.
-        others = any(request.name != SHIFT_TASK for request in waiting)
+        others = any(request.type != SHIFT_TASK for request in waiting)
         self.identity.table.messages_wait = others
         if waiting:
             self._worker.timer.call_after(_RECHECK, self._check)

@@ -3,6 +3,7 @@
 import logging
 import os
 import select
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -20,8 +21,10 @@ from taskplatform.storage import workers
 from taskplatform.storage.dispatch import Outlook, outlook, release_due
 from taskplatform.storage.prune import BATCH, prune
 from taskplatform.supervisor import canvases
+from taskplatform.supervisor.breaker import Breaker
 from taskplatform.supervisor.children import Children
 from taskplatform.supervisor.leases import Leases
+from taskplatform.supervisor.pauses import Pauses
 from taskplatform.supervisor.rescue import Loss, Rescuer, lost_holders
 from taskplatform.supervisor.session import Database
 from taskplatform.supervisor.unstarted import Unstarted
@@ -70,6 +73,9 @@ class Supervisor:
         self._watch = Watch(about.parent, table, self._database, self._rescuer)
         self._unstarted = Unstarted(about.id, about.parent, about.name, settings.queue)
         self._retention_days = settings.retention_days
+        self._breaker = Breaker(self._database, settings.breaker_crashes)
+        self._pauses = Pauses(self._database, about.pipelines, self._ring)
+        self._worker_lives = True
         self._next: dict[str, float] = {}
         self._refused = 0
 
@@ -80,33 +86,53 @@ class Supervisor:
         except ProcessLookupError:
             return
         self._poll.register(parent, select.POLLIN)
-        worker_lives = os.getppid() == self._about.parent
+        self._worker_lives = os.getppid() == self._about.parent
         while True:
             busy = any(slot.state == SHIFT for slot in self._table.taken())
             for fd, _ in self._poll.poll(1000 * (BUSY_TICK if busy else IDLE_TICK)):
                 if fd == parent:
                     self._poll.unregister(parent)
-                    worker_lives = False
+                    self._worker_lives = False
             self._see_to_everything()
-            if not worker_lives and not self._children.any_left():
+            if not self._worker_lives and not self._children.any_left():
                 break
         self._say_goodbye()
 
     def _see_to_everything(self) -> None:
-        for slot, note in self._children.buried():
-            cause = self._watch.cause_of_death(slot, note)
-            if slot.holder:
-                self._rescue(Loss(slot.holder, cause, note, certain=True))
-            slot.reset(0)
+        self._bury()
         self._children.adopt()
         self._ring(self._watch.tick())
         self._leases.tick()
+        self._every("pauses", _LONGEST, self._pauses.tick)
         self._every("dispatch", DISPATCH_EVERY, self._dispatch)
         self._every("canvases", _LONGEST, lambda: canvases.sweep(self._database))
         self._every("rescue", RESCUE_EVERY, self._rescue_others)
         self._every("report", REPORT_EVERY, self._report)
         self._every("prune", PRUNE_EVERY, self._prune)
         self._every("unstarted", UNSTARTED_EVERY, self._end_unstarted)
+
+    def _bury(self) -> None:
+        dead = [
+            (slot, note, self._watch.cause_of_death(slot, note))
+            for slot, note in self._children.buried()
+        ]
+        # Children of a worker that is gone as a whole were killed with it; and of several bodies in
+        # one process nobody can tell which of them it was.
+        bodies = Counter(slot.pid for slot, note, _ in dead if note)
+        self._breaker.died(
+            [
+                note
+                for slot, note, cause in dead
+                if note
+                and cause == "crashed"
+                and bodies[slot.pid] == 1
+                and (self._worker_lives or slot.pid == self._about.parent)
+            ]
+        )
+        for slot, note, cause in dead:
+            if slot.holder:
+                self._rescue(Loss(slot.holder, cause, note, certain=True))
+            slot.reset(0)
 
     def _every(self, duty: str, seconds: float, see_to: Callable[[], float | None]) -> None:
         now = monotonic()
@@ -118,7 +144,7 @@ class Supervisor:
     def _dispatch(self) -> float | None:
         about = self._about
         seen = self._database.ask(
-            lambda connection: outlook(connection, about.queues, about.pipelines),
+            lambda connection: outlook(connection, about.queues, self._pauses.open),
             Outlook([], None),
         )
         if seen.next_due is not None and seen.next_due <= 0:

@@ -23,8 +23,12 @@ from taskplatform.storage.settlement import Attempt, PutBack, Settlement
 
 logger = logging.getLogger(__name__)
 
-# Crashes of a step alone, within 24 hours, after which a person has to look.
+# Crashes of a step alone, within 24 hours, after which a person has to look; takeovers of it,
+# when nobody saw its process die and it may live on, are counted apart.
 MOST_CRASHES = 3
+MOST_TAKEOVERS = 3
+_CRASHED = Failure("Crashed", "the process that executed it died", "")
+_TAKEN_OVER = Failure("TakenOver", "its worker fell silent; it may have been executing still", "")
 _TAKE_BACK_TRIES = 5
 
 
@@ -113,18 +117,30 @@ class Rescuer:
         if loss.cause == "interrupted":
             attempt = Attempt(_label(one), "interrupted", None, started_ago)
             return self._settled(one, self._ready(one, tried=True), attempt)
-        return self._crashed(connection, one, started_ago, lone)
+        if loss.certain:
+            return self._crashed(connection, one, started_ago, lone)
+        return self._taken_over(connection, one)
 
     def _crashed(
         self, connection: Session, one: Claimed, started_ago: float | None, lone: bool
     ) -> Settlement:
-        failure = Failure("Crashed", "the process that executed it died", "")
         label = _label(one)
-        attempt = Attempt(label, "crashed", failure.encode(), started_ago, alone=lone)
+        attempt = Attempt(label, "crashed", _CRASHED.encode(), started_ago, alone=lone)
         crashes = leases.crashes(connection, one.run_id, label) + 1
         if not lone or crashes < MOST_CRASHES:
             return self._settled(one, self._ready(one, tried=True, alone=True), attempt)
-        why = f"step {label} crashed {crashes} times in 24 hours"
+        return self._parked(one, attempt, f"step {label} crashed {crashes} times in 24 hours")
+
+    def _taken_over(self, connection: Session, one: Claimed) -> Settlement:
+        label = _label(one)
+        attempt = Attempt(label, "crashed", _TAKEN_OVER.encode(), None, alone=True)
+        times = leases.crashes(connection, one.run_id, label, taken_over=True) + 1
+        if times < MOST_TAKEOVERS:
+            return self._settled(one, self._ready(one, tried=True, alone=True), attempt)
+        why = f"step {label} was taken over {times} times in 24 hours from workers that fell silent"
+        return self._parked(one, attempt, why)
+
+    def _parked(self, one: Claimed, attempt: Attempt, why: str) -> Settlement:
         then = PutBack(
             one.step,
             one.queue,

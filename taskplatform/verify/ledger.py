@@ -39,6 +39,7 @@ class Ledger:
         self._folder = Path(folder)
         self._opening = threading.Lock()
         self._file: tuple[int, int] | None = None
+        self._worker = 0
         os.register_at_fork(after_in_child=self._forked)
 
     def start(self, ctx: Executing, pipeline: str) -> None:
@@ -54,6 +55,7 @@ class Ledger:
         self._write("end", ctx, pipeline, value=fingerprint(value))
 
     def _write(self, event: str, ctx: Executing, pipeline: str, **more: str) -> None:
+        file = self._opened()
         line = {
             "event": event,
             "run": str(ctx.run_id),
@@ -62,6 +64,7 @@ class Ledger:
             "attempt": ctx.attempt,
             "epoch": ctx.epoch,
             "pid": os.getpid(),
+            "worker": self._worker,
             "mono": time.monotonic_ns(),
             "wall": time.time(),
             **more,
@@ -69,7 +72,6 @@ class Ledger:
         text = json.dumps(line, separators=(",", ":")).encode() + b"\n"
         if len(text) >= _LONGEST:
             raise ValueError(f"a line of the ledger has {len(text)} bytes, at most {_LONGEST - 1}")
-        file = self._opened()
         if os.write(file, text) != len(text):
             # What is torn has to stay the last line of its file.
             self._file = None
@@ -82,6 +84,8 @@ class Ledger:
                 name = self._folder / f"{os.getpid()}-{uuid4().hex[:8]}.jsonl"
                 flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
                 self._file = (os.getpid(), os.open(name, flags, 0o644))
+                # Whose child this is, also when that one has died since.
+                self._worker = os.getppid()
             return self._file[1]
 
     def _forked(self) -> None:

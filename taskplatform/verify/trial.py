@@ -22,7 +22,7 @@ from taskplatform.storage.connection import close_pools, connect
 from taskplatform.verify import dump, findings
 from taskplatform.verify.client_log import ClientLog
 from taskplatform.verify.faults.failpoints import armed
-from taskplatform.verify.faults.nemesis import Nemesis, revive
+from taskplatform.verify.faults.nemesis import Nemesis
 from taskplatform.verify.judge.verdict import Verdict, judge
 from taskplatform.verify.recording import FOLDER
 from taskplatform.verify.rig.bench import Bench, bench
@@ -106,7 +106,7 @@ def _storm(
             _PAUSE, most=10 * seconds + 60
         )
         load.join()
-        revive(rig)
+        rig.wait_ready()
     with closing(connect(rig.direct.database_url, pinned=False)) as session:
         until = time.monotonic() + settle
         while audit.open_runs(session) and time.monotonic() < until:

@@ -50,6 +50,8 @@ def step(order: Order, name: str) -> Done:
         os.kill(os.getpid(), 9)
     if order.do == f"always-die:{name}":
         os.kill(os.getpid(), 9)
+    if order.do == f"die-until-mended:{name}" and not Path(f"{order.ledger}.mended").exists():
+        os.kill(os.getpid(), 9)
     if order.do == f"ignore-limit:{name}":
         _ignore_limit(order.seconds)
     elif order.do == f"sleep:{name}":

@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
+from taskplatform.verify.faults import hostile
 from tests.acceptance.conftest import Ledger
 from tests.acceptance.processes import BIN, ROOT, wait_for, worker
 
@@ -65,6 +67,21 @@ def test_a_projects_own_app_goes_on_working_and_executes_a_pipeline(
     started = next(int(line[3]) for line in ledger.lines() if line[1] == "end:pack")
     shipped = next(int(line[3]) for line in ledger.lines() if line[1] == "start:ship")
     assert shipped - started < 1e9, "the bell was not heard"
+
+
+def test_a_projects_own_worker_survives_hostile_messages(
+    shop: Env, broker_url: str, ledger: Ledger, log: Path
+) -> None:
+    """F17: on the queue of its own tasks; they go on, with their results."""
+    # As the project's prefix and priorities name it.
+    queue = "shop:shop\x06\x168"
+    with worker(shop, log, "-c", "1", app=SHOP) as started, Redis.from_url(broker_url) as redis:
+        for entry in hostile.junk("shop", "shop.add").values():
+            redis.lpush(queue, entry)
+        answers = python(shop, CLIENT.replace("LEDGER", str(ledger.path)))
+        wait_for(lambda: not redis.llen(queue), 60, "all of them are taken")
+        assert started.process.poll() is None, log.read_text()
+        assert answers.split() == ["3", "mail", "succeeded"], log.read_text()
 
 
 STUBBORN = """

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -26,8 +27,9 @@ MISHAPS = ("fail", "put-off", "give-up")
 
 @dataclass(frozen=True)
 class Load:
-    """How much is asked for: runs from number `first` on, a second, seconds at most.
+    """How many runs are asked for, at how many a second, for so many seconds at most.
 
+    With `on` more are, until the nemesis has ended.
     `keyed` is the share of runs that have a key, out of `groups` keys; `plain` leaves the mishaps
     and the cancels out, and then each step works for `work` seconds.
     """
@@ -38,7 +40,7 @@ class Load:
     many: int
     rate: float
     most: float
-    first: int = 0
+    on: bool = False
     pipeline: str = "five"
     keyed: float = 0.05
     groups: int = 8
@@ -120,28 +122,35 @@ def _plan(dice: random.Random) -> dict[str, tuple[float, str]]:
 
 
 def main(load: Load) -> None:
-    """Enqueue in four threads; then retry what fails, until the standard input ends."""
+    """Enqueue in four threads; meanwhile and then retry what fails, until the standard input ends.
+
+    Its first line says that the nemesis has ended.
+    """
     begin = time.monotonic()
     client = Client(load)
-    done = threading.Event()
+    calm, done = threading.Event(), threading.Event()
+    if not load.on:
+        calm.set()
     keeper = threading.Thread(target=client.look_after, args=(done,))
     keeper.start()
-    numbers = iter(range(load.many))
+    numbers = count()
     lock = threading.Lock()
 
     def share() -> None:
         while True:
             with lock:
-                number = next(numbers, None)
-            if number is None:
+                number = next(numbers)
+            if number >= load.many and (calm.is_set() or time.monotonic() > client.deadline):
                 return
             if (wait := begin + number / load.rate - time.monotonic()) > 0:
                 time.sleep(wait)
-            client.enqueue(load.first + number)
+            client.enqueue(number)
 
     threads = [threading.Thread(target=share) for _ in range(4)]
     for thread in threads:
         thread.start()
+    sys.stdin.readline()
+    calm.set()
     for thread in threads:
         thread.join()
     print("enqueued", flush=True)

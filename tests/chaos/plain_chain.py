@@ -46,9 +46,7 @@ def plain_chain(folder: Path, seed: int) -> Verdict:
     """Ask for chains while workers are killed and Redis is emptied; the judge's verdict."""
     ledger = folder / "ledger"
     env = {FOLDER: str(ledger), "PYTHONPATH": str(Path(__file__).parents[2])}
-    with bench(
-        folder, "tests.chaos.five", arguments=("-c", "4"), env=env, app="tests.chaos.plain_chain"
-    ) as rig:
+    with bench(folder, "tests.chaos.five", env=env, app="tests.chaos.plain_chain") as rig:
         app.conf.broker_url = rig.direct.broker_url
         book = ClientLog(folder / "clients", "plain")
         runs = [str(uuid4()) for _ in range(RUNS)]

@@ -15,7 +15,7 @@ from taskplatform.verify.judge.verdict import PASS
 from tests.chaos.load import Load
 from tests.chaos.storm import Storm, storm
 
-RUNS, RATE = 10_000, 13.0
+RUNS, RATE, LEAST = 10_000, 13.0, 200
 EACH = dict.fromkeys(KINDS, 10) | {"kill-child": 25, "failpoint": 25}
 # Seconds between two faults, so that they last as long as the load does.
 PAUSE = 2.0
@@ -25,8 +25,8 @@ def main() -> int:
     """Let it come, and print what is left."""
     seed = int(sys.argv[1]) if len(sys.argv) > 1 else random.randrange(10**6)
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
-    load = Load(folder="", api="", seed=seed, many=RUNS, rate=RATE, most=3600.0)
-    wanted = Storm(seed, EACH, load, pause=PAUSE, most=2400.0, settle=600.0)
+    load = Load(folder="", api="", seed=seed, many=RUNS, rate=RATE, most=3600.0, on=True)
+    wanted = Storm(seed, EACH, load, pause=PAUSE, most=2400.0, settle=600.0, least=LEAST)
     verdict, seconds = storm(folder, wanted)
     print(verdict.text())
     print(f"took        {seconds / 60:.1f} min")

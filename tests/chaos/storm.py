@@ -15,7 +15,7 @@ from taskplatform.storage import audit
 from taskplatform.storage.connection import Session, connect
 from taskplatform.verify import dump
 from taskplatform.verify.faults.failpoints import armed
-from taskplatform.verify.faults.nemesis import Nemesis, revive
+from taskplatform.verify.faults.nemesis import Nemesis
 from taskplatform.verify.judge.verdict import Verdict, judge
 from taskplatform.verify.rig.bench import Bench, bench
 from tests.chaos.load import Load
@@ -28,7 +28,10 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Storm:
-    """How much of what; times in seconds. `settle` is how long the rest may take in the end."""
+    """How much of what; times in seconds.
+
+    `settle` is how long the rest may take in the end, `least` how many faults prove something.
+    """
 
     seed: int
     faults: Mapping[str, int]
@@ -36,6 +39,7 @@ class Storm:
     pause: float = 1.0
     most: float = 300.0
     settle: float = 90.0
+    least: int = 0
     mutant: str = ""
 
 
@@ -48,15 +52,15 @@ def storm(folder: Path, wanted: Storm) -> tuple[Verdict, float]:
     if wanted.mutant:
         env[VARIABLE] = wanted.mutant
         pipelines += ",tests.chaos.mutants.loaded"
-    with outside(folder) as api, bench(folder, pipelines, env=env) as rig:
+    with outside(folder) as api, bench(folder, pipelines, env=env, own_disk=True) as rig:
         url = rig.direct.database_url
         with closing(connect(url, pinned=False, name="judge")) as session:
             audit.install(session)
             anchor = dump.anchor(session)
         _rage(rig, wanted, replace(wanted.load, folder=str(folder), api=api))
-        revive(rig)
+        rig.wait_ready()
         with closing(connect(url, pinned=False, name="judge")) as session:
-            _settle(rig, session, wanted.settle)
+            _settle(session, wanted.settle)
             registry.finalize_all()
             dump.write(session, folder, anchor)
     return judge(folder), time.monotonic() - began
@@ -77,13 +81,15 @@ def _rage(rig: Bench, wanted: Storm, load: Load) -> None:
     try:
         # Before the first call there is nobody to harm.
         _wait_for_calls(rig.folder, client)
-        nemesis = Nemesis(rig, wanted.seed, wanted.faults)
+        nemesis = Nemesis(rig, wanted.seed, wanted.faults, wanted.least)
         nemesis.rage(wanted.pause, wanted.most)
-        revive(rig)
+        rig.wait_ready()
+        client.stdin.write("calm\n")
+        client.stdin.flush()
         client.stdout.readline()
         # What failed for good is looked after until nothing is left.
         with closing(connect(rig.direct.database_url, pinned=False, name="judge")) as session:
-            _settle(rig, session, wanted.settle)
+            _settle(session, wanted.settle)
         client.stdin.close()
         client.wait(30)
     finally:
@@ -100,14 +106,8 @@ def _wait_for_calls(folder: Path, client: subprocess.Popen[str]) -> None:
         time.sleep(0.02)
 
 
-def _settle(rig: Bench, session: Session, seconds: float) -> None:
-    """Wait until all runs have ended; whether they have is for the judge to say.
-
-    As a service manager does, it starts workers again that have ended.
-    """
+def _settle(session: Session, seconds: float) -> None:
+    """Wait until all runs have ended; whether they have is for the judge to say."""
     until = time.monotonic() + seconds
     while audit.unfinished(session) and time.monotonic() < until:
-        for worker in rig.workers:
-            if not worker.alive:
-                worker.start()
         time.sleep(0.1)

@@ -1,11 +1,14 @@
 """C5: the schema is made and checked through Alembic's Python API."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
+from alembic import command
 
 from taskplatform.errors import Unavailable
+from taskplatform.storage import migrations
 from taskplatform.storage.migrations import check, upgrade
 
 
@@ -48,3 +51,45 @@ def test_each_test_has_a_database_of_its_own(database_url: str) -> None:
 def test_an_unreachable_database_is_said_to_be_unavailable() -> None:
     with pytest.raises(Unavailable, match="cannot be reached"):
         check("postgresql://nobody@127.0.0.1:1/nothing")
+
+
+def test_a_migration_that_cannot_have_its_lock_does_not_stop_the_others(
+    empty_database_url: str,
+) -> None:
+    """F44: a long transaction holds a table; who writes meanwhile waits a second, not for it."""
+    command.upgrade(migrations._config(empty_database_url), "0002")
+    write = """
+        INSERT INTO taskplatform.work (run_id, pipeline, step, queue)
+        SELECT gen_random_uuid(), 'p', 'a', 'q'
+    """
+    longest, inserts = 0.0, 0
+    with (
+        ThreadPoolExecutor(1) as thread,
+        psycopg.connect(empty_database_url) as long,
+        psycopg.connect(empty_database_url, autocommit=True) as writer,
+    ):
+        long.execute(write)
+        migration = thread.submit(upgrade, empty_database_url)
+        until = time.monotonic() + 4
+        while time.monotonic() < until:
+            began = time.monotonic()
+            writer.execute(write)
+            longest, inserts = max(longest, time.monotonic() - began), inserts + 1
+        assert not migration.done()
+        long.commit()
+        migration.result(timeout=30)
+
+    assert longest < 3
+    assert inserts > 10
+    current, head = check(empty_database_url)
+    assert current == head
+
+
+def test_a_migration_that_never_gets_its_lock_says_so(empty_database_url: str) -> None:
+    """F44: nothing was changed, and the message says what to do."""
+    command.upgrade(migrations._config(empty_database_url), "0002")
+    with psycopg.connect(empty_database_url) as long:
+        long.execute("LOCK TABLE taskplatform.work IN ROW EXCLUSIVE MODE")
+        with pytest.raises(Unavailable, match="long transactions"):
+            upgrade(empty_database_url, patience=0.5)
+    assert check(empty_database_url)[0] == "0002"

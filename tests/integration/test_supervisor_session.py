@@ -3,6 +3,7 @@
 import psycopg
 import pytest
 
+from taskplatform.storage import health
 from taskplatform.storage.connection import Session
 from taskplatform.storage.leases import LEASE_SECONDS
 from taskplatform.supervisor import session
@@ -13,6 +14,7 @@ class Clock:
     """Seconds that pass when the test says so."""
 
     now = 1000.0
+    server_started = 0.0
 
     def __call__(self) -> float:
         return self.now
@@ -22,6 +24,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(session, "monotonic", clock)
+    monkeypatch.setattr(health, "up_for", lambda _: clock.now - clock.server_started)
     return clock
 
 
@@ -65,4 +68,38 @@ def test_after_an_outage_a_lease_passes_before_anybody_is_given_up(
     clock.now += 1.0
     assert database.ask(answer, None) == 7
     assert database.reap_from == reap_from
+    database.ask(Session.close, None)
+
+
+def test_a_supervisor_that_comes_after_the_outage_waits_as_long(
+    database_url: str, clock: Clock
+) -> None:
+    """F19: it saw nothing of it; the server says since when it is up."""
+    clock.server_started = clock.now - 4.0
+    database = Database(database_url, "test")
+    assert database.ask(answer, None) == 7
+    assert database.reap_from == clock.now + LEASE_SECONDS - 4.0
+    # A blip of its own neither shortens nor lengthens that.
+    database.ask(lose, None)
+    clock.now += 1.0
+    assert database.ask(answer, None) == 7
+    assert database.reap_from == clock.now - 1.0 + LEASE_SECONDS - 4.0
+    database.ask(Session.close, None)
+
+
+def test_a_supervisor_of_a_server_that_has_been_up_for_long_rescues_at_once(
+    database_url: str, clock: Clock
+) -> None:
+    database = Database(database_url, "test")
+    assert database.ask(answer, None) == 7
+    assert database.reap_from <= clock.now
+    database.ask(Session.close, None)
+
+
+def test_the_server_says_how_long_it_has_been_up(database_url: str) -> None:
+    database = Database(database_url, "test")
+    first, second = (database.ask(health.up_for, None) for _ in range(2))
+    assert first is not None
+    assert second is not None
+    assert 0 < first < second < first + 60
     database.ask(Session.close, None)

@@ -25,7 +25,7 @@ def good(runs: int = 3, *, killed: bool = False, slept: bool = False) -> History
     With `killed`, each first execution is cut off with its process and executed by another; with
     `slept`, its process goes on later, and its write is refused.
     """
-    history = History(seed=1, plans={"p": [[step] for step in STEPS]})
+    history = History(seed=1, concurrency=1, plans={"p": [[step] for step in STEPS]})
     for number in range(runs):
         _run(history, number, killed or slept, slept)
     return history
@@ -40,7 +40,7 @@ def _run(history: History, number: int, lost: bool, slept: bool) -> None:
     history.grants.append(Grant(id, "", epoch, order + 1))
     if lost:
         pid = 1000 + number
-        history.executions.append(Execution(id, "p", "one", 1, epoch, pid, at + MS))
+        history.executions.append(Execution(id, "p", "one", 1, epoch, pid, at + MS, worker=pid))
         kind = "pause-child" if slept else "kill-child"
         end = at + (5 * SECOND if slept else 2 * MS)
         history.faults.append(Fault(kind, frozenset({pid}), at + 2 * MS, end))

@@ -1,6 +1,7 @@
 """The judge: what is right passes, and each thing that is wrong is found, as what it is."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -27,6 +28,11 @@ def test_what_is_right_passes(runs: int, killed: bool, slept: bool) -> None:
     assert verdict.violations == []
     assert verdict.verdict == PASS
     assert verdict.excess == (runs if killed or slept else 0)
+
+
+def _remade(history: History, id: str, **more: str | None) -> History:
+    history.runs[id] = replace(history.runs[id], **more)  # type: ignore[arg-type]
+    return history
 
 
 def _accepted_and_gone(history: History) -> History:
@@ -86,7 +92,7 @@ def _on_no_record(history: History) -> History:
 
 
 def _too_early(history: History) -> History:
-    history.executions[1].start = history.commits[0].at - 10 * MS
+    history.executions[1].start = history.commits[0].at - 4 * MS
     return history
 
 
@@ -101,6 +107,27 @@ def _key_twice(history: History) -> History:
         run = history.runs[id]
         history.runs[id] = Run(id, "p", "same", True, run.request, run.status, None, None)
     history.changes.insert(1, Change("run-1", "queued", MS, 5))
+    return history
+
+
+def _too_many_at_once(history: History) -> History:
+    first, second = history.executions[:2]
+    second.worker = first.worker
+    first.end = second.start + MS
+    return history
+
+
+def _same_request(history: History) -> History:
+    return _remade(history, "run-1", request="r0")
+
+
+def _of_no_request(history: History) -> History:
+    """Of two runs without a request id the one that was accepted is no excuse for the other."""
+    for number in (0, 1):
+        operation = history.operations[number]
+        told = operation if number == 0 else replace(operation, run=None, told="fail")
+        history.operations[number] = replace(told, request=None)
+        _remade(history, f"run-{number}", request=None)
     return history
 
 
@@ -122,7 +149,7 @@ def _without_output(history: History) -> History:
 
 
 WRONG = {
-    "I1": (_accepted_and_gone, _never_ended, _nobody_asked),
+    "I1": (_accepted_and_gone, _never_ended, _nobody_asked, _same_request, _of_no_request),
     "I2": (_executed_after_its_commit,),
     "I3": (_committed_twice, _stored_otherwise, _nobody_returned_it),
     "I4": (_stale, _epoch_twice),
@@ -130,6 +157,7 @@ WRONG = {
     "I6": (_too_early,),
     "I7": (_too_often,),
     "I8": (_key_twice,),
+    "I9": (_too_many_at_once,),
     "I11": (_held,),
     "I12": (_cancelled_and_succeeded, _without_output),
 }
@@ -156,12 +184,45 @@ def test_a_start_of_a_process_that_had_slept_is_excused_only_right_after_it_woke
         assert decide(history).verdict == found
 
 
+def test_a_call_without_an_id_whose_answer_was_lost_may_have_made_one_run() -> None:
+    history = good(3)
+    for number in (0, 1):
+        _remade(history, f"run-{number}", request=None)
+        history.operations[number] = Operation("enqueue", None, None, None, "unknown")
+    assert decide(history).verdict == PASS
+    history.operations.pop(0)
+    assert {one.invariant for one in decide(history).violations} == {"I1"}
+
+
+@pytest.mark.parametrize(("kind", "found"), [("cut-postgres", PASS), ("kill-child", VIOLATED)])
+def test_whose_lease_may_run_out_is_excused_for_as_long_and_no_longer(
+    kind: str, found: str
+) -> None:
+    """A cut is over at once; what nobody could renew meanwhile runs out later."""
+    for late, verdict in ((14 * SECOND, found), (16 * SECOND, VIOLATED)):
+        history = good(1)
+        start = history.executions[0].start
+        history.executions.append(Execution("run-0", "p", "one", 7, 1, 7, start - 100 * MS))
+        begun = start - late
+        for pid, wanted in ((7, verdict), (8, VIOLATED)):
+            history.faults = [Fault(kind, frozenset({pid}), begun, begun)]
+            assert decide(history).verdict == wanted
+
+
 @pytest.mark.parametrize("status", ["failed", "cancelled"])
 def test_too_little_done_proves_nothing(status: str) -> None:
     history = good(5)
     for id in ("run-0", "run-1"):
         run = history.runs[id]
         history.runs[id] = Run(id, "p", run.key, True, run.request, status, None, None)
+    assert decide(history).verdict == INCONCLUSIVE
+
+
+def test_too_few_faults_prove_nothing() -> None:
+    history = good(3, killed=True)
+    history.least = 3
+    assert decide(history).verdict == PASS
+    history.least = 4
     assert decide(history).verdict == INCONCLUSIVE
 
 

@@ -1,9 +1,12 @@
 """What every fault is."""
 
+from collections.abc import Sequence
 from random import Random
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from taskplatform.verify.rig.bench import Bench
+
+Target = TypeVar("Target")
 
 
 class Fault(Protocol):
@@ -20,12 +23,25 @@ class Fault(Protocol):
     def seconds(self, dice: Random) -> float:
         """How long it is to last; 0: it is over when it has begun."""
 
+    @staticmethod
+    def impossible(bench: Bench) -> str:
+        """Why it cannot be done on this bench; empty if it can."""
+
 
 class NoTarget(LookupError):
     """There is nobody to hit now."""
 
 
-class Sudden:
+class Possible:
+    """A fault that can be done on any bench."""
+
+    @staticmethod
+    def impossible(bench: Bench) -> str:  # noqa: ARG004
+        """It can."""
+        return ""
+
+
+class Sudden(Possible):
     """A fault that is over at once."""
 
     def end(self, bench: Bench) -> list[int]:  # noqa: ARG002
@@ -37,8 +53,8 @@ class Sudden:
         return 0.0
 
 
-def one_of(dice: Random, pids: list[int]) -> int:
-    """Choose a victim."""
-    if not pids:
+def one_of(dice: Random, targets: Sequence[Target]) -> Target:
+    """Choose a victim. Raises NoTarget."""
+    if not targets:
         raise NoTarget
-    return dice.choice(pids)
+    return dice.choice(targets)

@@ -1,10 +1,6 @@
 """Messages that nobody of the platform sent, or that were sent once."""
 
-import base64
-import json
-import os
 from random import Random
-from uuid import uuid4
 
 import redis
 from redis import Redis
@@ -12,8 +8,11 @@ from redis import Redis
 from taskplatform.celery.bell import SHIFT_TASK
 from taskplatform.celery.message import message
 from taskplatform.settings import get_settings
+from taskplatform.verify.faults import hostile
 from taskplatform.verify.faults.fault import NoTarget, Sudden
 from taskplatform.verify.rig.bench import Bench
+
+_SOME = 12
 
 
 class JunkMessages(Sudden):
@@ -22,17 +21,10 @@ class JunkMessages(Sudden):
     kind = "junk-messages"
 
     def begin(self, bench: Bench, dice: Random) -> list[int]:
-        """Push some of each."""
+        """Push some of the catalogue."""
         queue = get_settings().queue
-        real = message(SHIFT_TASK, queue)
-        junk = [
-            real[: dice.randrange(20, len(real))],
-            os.urandom(200),
-            b"{}",
-            message("os.system", queue),
-            _with_body(real, [[str(uuid4())], {"x": 1}, {}]),
-            _with_body(real, "not a message"),
-        ]
+        catalogue = hostile.junk(queue)
+        junk = [catalogue[name] for name in dice.sample(sorted(catalogue), _SOME)]
         dice.shuffle(junk)
         _push(bench, queue, junk)
         return []
@@ -50,12 +42,6 @@ class DuplicateMessages(Sudden):
         dice.shuffle(pushed)
         _push(bench, queue, pushed)
         return []
-
-
-def _with_body(real: bytes, body: object) -> bytes:
-    changed = json.loads(real)
-    changed["body"] = base64.b64encode(json.dumps(body).encode()).decode()
-    return json.dumps(changed).encode()
 
 
 def _push(bench: Bench, queue: str, messages: list[bytes]) -> None:

@@ -5,15 +5,22 @@ import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from random import Random
 
 import redis
 
 from taskplatform.errors import TaskPlatformError
-from taskplatform.verify.faults import messages, network, processes, servers
+from taskplatform.verify.faults import (
+    clocks,
+    fullness,
+    large,
+    messages,
+    network,
+    processes,
+    servers,
+)
 from taskplatform.verify.faults.failpoints import DieAtPoint
 from taskplatform.verify.faults.fault import Fault, NoTarget
 from taskplatform.verify.rig.bench import Bench
@@ -43,10 +50,32 @@ KINDS: dict[str, type[Fault]] = {
         network.CutAfterCommit,
         messages.JunkMessages,
         messages.DuplicateMessages,
+        large.LargeMessages,
+        clocks.ShiftClock,
+        fullness.ExhaustConnections,
+        fullness.OnlyRead,
+        fullness.FullDisk,
+        fullness.FullRedis,
         DieAtPoint,
     )
 }
 _AT_ONCE = 2
+# So often a fault that finds nobody is tried once more, behind so many others.
+_TRIES = 20
+_BEHIND = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The fault of one kind that is to come, and how often it found nobody."""
+
+    kind: str
+    place: int
+    misses: int = 0
+
+    def dice(self, seed: int) -> Random:
+        """Its own, so that what others roll, or find, changes nothing of it."""
+        return Random(f"{seed}:{self.kind}:{self.place}:{self.misses}")
 
 
 @dataclass(slots=True)
@@ -57,50 +86,64 @@ class _Lasting:
 
 
 class Nemesis:
-    """`wanted` says how often each kind is to be done; the order and the rest is by the seed."""
+    """`wanted` says how often each kind is to be done; the order and the rest is by the seed.
 
-    def __init__(self, bench: Bench, seed: int, wanted: Mapping[str, int]) -> None:
+    With fewer than `least` faults done the judge is to say nothing.
+    """
+
+    def __init__(self, bench: Bench, seed: int, wanted: Mapping[str, int], least: int = 0) -> None:
         self.seed = seed
         self.done: Counter[str] = Counter()
         self._bench = bench
-        self._dice = Random(seed)
-        self._schedule = schedule(seed, wanted)
+        self._schedule = [
+            one for one in schedule(seed, wanted) if one.kind not in impossible(bench)
+        ]
         self._lasting: list[_Lasting] = []
         self._numbers = count(1)
         path = bench.folder / "nemesis.jsonl"
         self._log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        self._write({"seed": seed})
+        self._write({"seed": seed, "least": least, "concurrency": bench.concurrency})
+        for kind, why in impossible(bench).items():
+            if kind in wanted:
+                self._write({"fault": kind, "phase": "left-out", "detail": {"why": why}})
 
     def rage(self, pause: float, most: float) -> None:
-        """Do all that is wanted, so many seconds apart on average; at most `most` seconds."""
+        """Do all that is wanted, so many seconds apart on average; at most `most` seconds.
+
+        What finds nobody now, since its target is down by another, is tried again later.
+        """
         until = time.monotonic() + most
+        left = list(self._schedule)
         try:
-            for kind in self._schedule:
-                if time.monotonic() > until:
-                    break
+            while left and time.monotonic() < until:
+                one = left.pop(0)
                 self._end_due(at_most=_AT_ONCE - 1)
-                self._begin(kind)
+                if not self._begin(one) and one.misses < _TRIES:
+                    left.insert(_BEHIND, replace(one, misses=one.misses + 1))
                 self._end_due()
-                time.sleep(self._dice.uniform(0.5, 1.5) * pause)
+                time.sleep(one.dice(self.seed).uniform(0.5, 1.5) * pause)
         finally:
             self._end_due(at_most=0)
             os.close(self._log)
 
-    def _begin(self, kind: str) -> None:
-        fault = KINDS[kind]()
+    def _begin(self, one: Planned) -> bool:
+        fault, dice = KINDS[one.kind](), one.dice(self.seed)
         number = next(self._numbers)
-        seconds = fault.seconds(self._dice)
+        line = {"fault": one.kind, "id": number}
+        seconds = fault.seconds(dice)
         began = _moment()
         try:
-            pids = fault.begin(self._bench, self._dice)
-        except (NoTarget, TaskPlatformError, redis.RedisError):
-            return
-        self.done[kind] += 1
-        self._write({"fault": kind, "phase": "begin", "id": number, "pids": pids, **began})
+            pids = fault.begin(self._bench, dice)
+        except (NoTarget, TaskPlatformError, redis.RedisError) as error:
+            self._write({**line, "phase": "missed", "pids": [], "detail": {"why": str(error)}})
+            return False
+        self.done[one.kind] += 1
+        self._write({**line, "phase": "begin", "pids": pids, **began})
         if seconds:
             self._lasting.append(_Lasting(number, fault, time.monotonic() + seconds))
         else:
-            self._write({"fault": kind, "phase": "end", "id": number, "pids": pids})
+            self._write({**line, "phase": "end", "pids": pids})
+        return True
 
     def _end_due(self, at_most: int = _AT_ONCE) -> None:
         while self._lasting:
@@ -118,21 +161,19 @@ class Nemesis:
         os.write(self._log, json.dumps({**_moment(), "detail": {}, **line}).encode() + b"\n")
 
 
-def schedule(seed: int, wanted: Mapping[str, int]) -> Sequence[str]:
-    """The kinds in their order, the same for the same seed."""
-    kinds = [kind for kind, many in sorted(wanted.items()) for _ in range(many)]
-    Random(seed).shuffle(kinds)
-    return kinds
+def schedule(seed: int, wanted: Mapping[str, int]) -> Sequence[Planned]:
+    """What is to come, in its order, the same for the same seed."""
+    planned = [
+        Planned(kind, place) for kind, many in sorted(wanted.items()) for place in range(many)
+    ]
+    Random(seed).shuffle(planned)
+    return planned
 
 
-def revive(bench: Bench) -> None:
-    """Start the workers that are down, and wait until all are ready again."""
-    for worker in bench.workers:
-        if not worker.alive:
-            worker.start()
-    for worker in bench.workers:
-        with suppress(TaskPlatformError):
-            worker.wait_ready()
+def impossible(bench: Bench) -> dict[str, str]:
+    """The kinds that cannot be done on this bench, and why."""
+    found = {kind: fault.impossible(bench) for kind, fault in KINDS.items()}
+    return {kind: why for kind, why in found.items() if why}
 
 
 def _moment() -> dict[str, object]:

@@ -1,11 +1,16 @@
 """Networks that cut, lose, or delay."""
 
 from random import Random
+from time import monotonic, sleep
 from typing import ClassVar
 
-from taskplatform.verify.faults.fault import Sudden
+from taskplatform.verify.faults.fault import NoTarget, Possible, Sudden
 from taskplatform.verify.rig.bench import Bench
+from taskplatform.verify.rig.connected import owners
 from taskplatform.verify.rig.proxy import Proxy
+
+# Whoever writes nothing for so long is idle.
+_PATIENCE = 2.0
 
 
 class _Cut(Sudden):
@@ -13,8 +18,11 @@ class _Cut(Sudden):
 
     def begin(self, bench: Bench, dice: Random) -> list[int]:  # noqa: ARG002
         """Reset all connections."""
-        _proxy(bench, self.server).cut()
-        return []
+        proxy = _proxy(bench, self.server)
+        hit = set[int]().union(*owners(proxy.clients().values()).values())
+        if not proxy.cut():
+            raise NoTarget
+        return bench.hit_with(hit)
 
 
 class CutPostgres(_Cut):
@@ -31,18 +39,18 @@ class CutRedis(_Cut):
     server = "broker"
 
 
-class _Hole:
+class _Hole(Possible):
     server: ClassVar[str]
 
     def begin(self, bench: Bench, dice: Random) -> list[int]:  # noqa: ARG002
         """Let nothing through, and tell nobody."""
         _proxy(bench, self.server).mode = "hole"
-        return []
+        return bench.everyone()
 
     def end(self, bench: Bench) -> list[int]:
         """Let it through."""
         _proxy(bench, self.server).mode = "pass"
-        return []
+        return bench.everyone()
 
     def seconds(self, dice: Random) -> float:
         """Some seconds."""
@@ -63,7 +71,7 @@ class HoleRedis(_Hole):
     server = "broker"
 
 
-class SlowPostgres:
+class SlowPostgres(Possible):
     """Every message to and from Postgres takes long."""
 
     kind = "slow-postgres"
@@ -71,36 +79,49 @@ class SlowPostgres:
     def begin(self, bench: Bench, dice: Random) -> list[int]:
         """Delay each."""
         bench.database.delay = dice.uniform(0.02, 0.3)
-        return []
+        return bench.everyone()
 
     def end(self, bench: Bench) -> list[int]:
         """Delay none."""
         bench.database.delay = 0.0
-        return []
+        return bench.everyone()
 
     def seconds(self, dice: Random) -> float:
         """Some seconds."""
         return dice.uniform(1, 4)
 
 
-class CutAfterCommit:
+class CutAfterCommit(Possible):
     """Connections are cut between their COMMIT and its answer."""
 
     kind = "cut-after-commit"
 
+    def __init__(self) -> None:
+        self._hit: set[int] = set()
+
     def begin(self, bench: Bench, dice: Random) -> list[int]:
-        """Cut the next few."""
-        bench.database.cut_after_commits(dice.randint(1, 4))
+        """Cut the next few, and wait until the first one is."""
+        many = dice.randint(1, 4)
+        bench.database.cut_after_commits(many, self._note)
+        until = monotonic() + _PATIENCE
+        while bench.database.commits_to_cut == many:
+            if monotonic() > until:
+                bench.database.cut_after_commits(0)
+                raise NoTarget
+            sleep(0.01)
         return []
 
     def end(self, bench: Bench) -> list[int]:
-        """Cut no more."""
+        """Cut no more; whoever was cut off."""
         bench.database.cut_after_commits(0)
-        return []
+        return bench.hit_with(self._hit)
 
     def seconds(self, dice: Random) -> float:  # noqa: ARG002
         """Until they have passed."""
         return 1.0
+
+    def _note(self, port: int) -> None:
+        self._hit.update(*owners([port]).values())
 
 
 def _proxy(bench: Bench, server: str) -> Proxy:

@@ -3,7 +3,7 @@
 import signal
 from random import Random
 
-from taskplatform.verify.faults.fault import NoTarget, Sudden, one_of
+from taskplatform.verify.faults.fault import Possible, Sudden, one_of
 from taskplatform.verify.rig import processes
 from taskplatform.verify.rig.bench import Bench
 from taskplatform.verify.rig.workers import Worker
@@ -19,7 +19,7 @@ class KillChild(Sudden):
 
     def begin(self, bench: Bench, dice: Random) -> list[int]:
         """Kill one."""
-        pid = one_of(dice, _worker(bench, dice).children())
+        pid = one_of(dice, _children(bench))
         processes.send([pid], signal.SIGKILL)
         return [pid]
 
@@ -31,7 +31,7 @@ class KillSupervisor(Sudden):
 
     def begin(self, bench: Bench, dice: Random) -> list[int]:
         """Kill one."""
-        pid = one_of(dice, _worker(bench, dice).supervisors())
+        pid = one_of(dice, [pid for worker in _alive(bench) for pid in worker.supervisors()])
         processes.send([pid], signal.SIGKILL)
         return [pid]
 
@@ -43,14 +43,10 @@ class KillParent(Sudden):
 
     def begin(self, bench: Bench, dice: Random) -> list[int]:
         """Kill it, and start the next of its name."""
-        worker = _worker(bench, dice)
-        everyone = worker.everyone()
-        processes.send([worker.pid], signal.SIGKILL)
-        worker.start()
-        return everyone
+        return _worker(bench, dice).kill_parent()
 
 
-class KillWorker:
+class KillWorker(Possible):
     """A worker dies with everything it started, and comes back after a while."""
 
     kind = "kill-worker"
@@ -74,7 +70,7 @@ class KillWorker:
         return dice.uniform(0.5, 4)
 
 
-class Pause:
+class Pause(Possible):
     """A process sleeps for a while, now and then longer than its lease."""
 
     kind = "pause-child"
@@ -98,7 +94,7 @@ class Pause:
         return _BEYOND_THE_LEASE if dice.random() < 0.3 else dice.uniform(0.1, 3)
 
     def _choose(self, bench: Bench, dice: Random) -> list[int]:
-        return [one_of(dice, _worker(bench, dice).children())]
+        return [one_of(dice, _children(bench))]
 
     def _dependent(self) -> list[int]:
         return []
@@ -120,8 +116,9 @@ class PauseSupervisor(Pause):
     kind = "pause-supervisor"
 
     def _choose(self, bench: Bench, dice: Random) -> list[int]:
-        self._worker = _worker(bench, dice)
-        return [one_of(dice, self._worker.supervisors())]
+        having = [worker for worker in _alive(bench) if worker.supervisors()]
+        self._worker = one_of(dice, having)
+        return self._worker.supervisors()
 
     def _dependent(self) -> list[int]:
         # Nobody renews their leases meanwhile.
@@ -138,7 +135,12 @@ class PauseWorker(Pause):
 
 
 def _worker(bench: Bench, dice: Random) -> Worker:
-    alive = [one for one in bench.workers if one.alive]
-    if not alive:
-        raise NoTarget
-    return dice.choice(alive)
+    return one_of(dice, _alive(bench))
+
+
+def _alive(bench: Bench) -> list[Worker]:
+    return [one for one in bench.workers if one.alive]
+
+
+def _children(bench: Bench) -> list[int]:
+    return [pid for worker in _alive(bench) for pid in worker.children()]

@@ -12,6 +12,7 @@ from taskplatform.verify.faults.fault import NoTarget, Sudden
 from taskplatform.verify.faults.processes import Pause
 from taskplatform.verify.rig import processes
 from taskplatform.verify.rig.bench import Bench
+from taskplatform.verify.rig.connected import owners
 
 
 class RestartPostgres(Sudden):
@@ -22,7 +23,7 @@ class RestartPostgres(Sudden):
     def begin(self, bench: Bench, dice: Random) -> list[int]:  # noqa: ARG002
         """Let it crash; who keeps the servers starts it again."""
         processes.send([_server(bench, "database")], signal.SIGQUIT)
-        return []
+        return bench.everyone()
 
 
 class PausePostgres(Pause):
@@ -31,9 +32,14 @@ class PausePostgres(Pause):
     kind = "pause-postgres"
 
     def begin(self, bench: Bench, dice: Random) -> list[int]:
-        """Stop it. Nobody of the platform is hit by name."""
+        """Stop it."""
         super().begin(bench, dice)
-        return []
+        return bench.everyone()
+
+    def end(self, bench: Bench) -> list[int]:
+        """Let it go on."""
+        super().end(bench)
+        return bench.everyone()
 
     def seconds(self, dice: Random) -> float:
         """Some seconds."""
@@ -52,9 +58,15 @@ class EndSessions(Sudden):
     def begin(self, bench: Bench, dice: Random) -> list[int]:
         """End up to three."""
         _server(bench, "database")
+        # Before: whoever has lost its connection closes it at once.
+        clients = bench.database.clients()
+        theirs = owners(clients.values())
         with closing(connect(bench.direct.database_url, pinned=False, name="nemesis")) as one:
-            end_sessions(one, dice.randint(1, 3))
-        return []
+            ended = end_sessions(one, dice.randint(1, 3))
+        if not ended:
+            raise NoTarget
+        hit = [theirs.get(clients.get(port, 0), ()) for port in ended]
+        return bench.hit_with(set[int]().union(*hit))
 
 
 class FlushRedis(Sudden):

@@ -2,6 +2,7 @@
 
 from taskplatform.verify.judge.history import Execution, Fault, History
 
+# Between a process and the database, so that its lease may run out though it lives.
 _DATABASE = {
     "restart-postgres",
     "pause-postgres",
@@ -10,9 +11,12 @@ _DATABASE = {
     "slow-postgres",
     "cut-after-commit",
     "end-sessions",
+    "exhaust-connections",
+    "only-read",
+    "full-disk",
 }
-# So long after a fault of the database somebody may still be refused, who was taken for dead.
-_AFTERMATH = 30_000_000_000
+# So long after its last renewal a lease holds, and a body may start whose result is refused.
+_LEASE = 15_000_000_000
 # So long a body that has ended may be on its way to its commit when its process is hit.
 _UNCOMMITTED = 2_000_000_000
 _NEVER = 2**63
@@ -30,17 +34,14 @@ class Excuses:
         for fault in history.faults:
             for pid in fault.pids:
                 self._by_pid.setdefault(pid, []).append(fault)
-        self._database = [one for one in history.faults if one.kind in _DATABASE]
 
     def cut_off(self, one: Execution) -> bool:
         """Whether an execution that nobody recorded was hit, or could not be committed."""
         # Without an end it was cut off, and nobody saw when.
         ended = _NEVER if one.end is None else one.end
         excused = any(
-            fault.begin <= ended + _UNCOMMITTED and fault.end >= one.start - _WAKING
+            fault.begin <= ended + _UNCOMMITTED and _until(fault) >= one.start
             for fault in self._by_pid.get(one.pid, ())
-        ) or any(
-            fault.begin <= ended and fault.end >= one.start - _AFTERMATH for fault in self._database
         )
         self.executions += excused
         return excused
@@ -54,3 +55,9 @@ class Excuses:
         )
         self.starts += excused
         return excused
+
+
+def _until(fault: Fault) -> int:
+    """Until when somebody who was hit may start what will be on no record."""
+    until = fault.end + _WAKING
+    return max(until, fault.begin + _LEASE) if fault.kind in _DATABASE else until

@@ -17,6 +17,8 @@ class Execution:
     end: int | None = None
     value: str | None = None
     effects: int = 0
+    # The process whose pool this one is in.
+    worker: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +116,17 @@ class History:
     """All of it.
 
     `attempts` are (run, step, number, epoch) of those that did not succeed, `lost_attempts` those
-    of them whose process did not live to tell.
+    of them whose process did not live to tell. `least` is how many faults were meant to be done at
+    the least, `left_out` which could not be done, and why, `restarts` how many workers had to be
+    started again that no fault had ended, and `concurrency` how many bodies a worker may execute
+    at once; 0: nobody said.
     """
 
     seed: int | None = None
+    least: int = 0
+    restarts: int = 0
+    left_out: dict[str, str] = field(default_factory=dict)
+    concurrency: int = 0
     executions: list[Execution] = field(default_factory=list)
     operations: list[Operation] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)

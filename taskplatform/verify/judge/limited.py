@@ -1,9 +1,9 @@
-"""Whether limits and keys were kept: I7, I8."""
+"""Whether limits and keys were kept: I7, I8, I9."""
 
 from collections import defaultdict
 from collections.abc import Iterator
 
-from taskplatform.verify.judge.history import History, Violation
+from taskplatform.verify.judge.history import Execution, History, Violation
 from taskplatform.verify.judge.stored import ENDED
 
 # A grant may be used within one per cent of the window after it was given.
@@ -47,3 +47,22 @@ def keys_owned_once(history: History) -> Iterator[Violation]:
         if len(owners) > 1:
             others = ", ".join(sorted(owners - {run.id}))
             yield Violation("I8", run.id, "", f"has key {run.key!r}, which {others} owns")
+
+
+def concurrency_kept(history: History) -> Iterator[Violation]:
+    """I9: never more bodies at once in a worker than it may execute."""
+    if not history.concurrency:
+        return
+    edges: dict[int, list[tuple[int, int, Execution]]] = defaultdict(list)
+    for one in history.executions:
+        # Of one that has no end nobody knows until when it lived: until its start, at least.
+        if one.end is not None:
+            edges[one.worker] += [(one.start, 1, one), (one.end, -1, one)]
+    for worker, events in edges.items():
+        alive = 0
+        # Of two at the same moment the end comes first.
+        for _, step, one in sorted(events, key=lambda event: event[:2]):
+            alive += step
+            if step > 0 and alive > history.concurrency:
+                what = f"is execution {alive} at once in worker {worker}"
+                yield Violation("I9", one.run, one.step, f"{what}, of {history.concurrency}")

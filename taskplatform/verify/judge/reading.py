@@ -37,6 +37,7 @@ def read(folder: Path) -> History:
     for path in sorted((folder / "clients").glob("*.jsonl")):
         _operations(history, path)
     _faults(history, folder / "nemesis.jsonl")
+    history.restarts = len(list(_lines(history, folder / "restarts.jsonl")))
     for line in _lines(history, folder / "calls.jsonl"):
         history.calls.append(Call(line["limit"], line["run"], line["step"], line["mono"]))
     _dump(history, folder / "dump.json")
@@ -72,6 +73,7 @@ def _executions(history: History, path: Path) -> None:
                     line["epoch"],
                     line["pid"],
                     line["mono"],
+                    worker=line.get("worker", 0),
                 )
                 open_ones[key] = one
                 history.executions.append(one)
@@ -99,7 +101,12 @@ def _faults(history: History, path: Path) -> None:
     pids: dict[int, set[int]] = {}
     for line in _lines(history, path):
         if "seed" in line:
-            history.seed = line["seed"]
+            history.seed, history.least = line["seed"], line.get("least", 0)
+            history.concurrency = line.get("concurrency", 0)
+            continue
+        if line["phase"] == "left-out":
+            history.left_out[line["fault"]] = line["detail"]["why"]
+        if line["phase"] in ("left-out", "missed"):
             continue
         pids.setdefault(line["id"], set()).update(line["pids"])
         if line["phase"] == "begin":

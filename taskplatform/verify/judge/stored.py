@@ -11,13 +11,21 @@ def nothing_lost(history: History) -> Iterator[Violation]:
     """I1: each accepted run exists and has ended; nothing exists that nobody asked for."""
     asked = [one for one in history.operations if one.do == "enqueue"]
     accepted = {one.run for one in asked if one.told == "ok"}
-    requests = {one.request for one in asked}
+    requests = {one.request for one in asked if one.request is not None}
+    # A call without an id of its own, whose answer was lost, may have made a run of any id.
+    nameless = sum(1 for one in asked if one.request is None and one.told == "unknown")
+    made: dict[str, str] = {}
     for run in sorted(one for one in accepted if one):
         if run not in history.runs:
             yield Violation("I1", run, "", "was accepted and does not exist")
     for one in history.runs.values():
         if one.id not in accepted and one.request not in requests and one.made_by is None:
-            yield Violation("I1", one.id, "", "exists, and nobody asked for it")
+            nameless -= one.request is None
+            if one.request is not None or nameless < 0:
+                yield Violation("I1", one.id, "", "exists, and nobody asked for it")
+        if one.request is not None and (other := made.setdefault(one.request, one.id)) != one.id:
+            what = f"was made for request {one.request}, as {other} was"
+            yield Violation("I1", one.id, "", what)
         if one.status not in ENDED:
             state = f"{one.status} ({one.reason})" if one.reason else one.status
             yield Violation("I1", one.id, "", f"has not ended: it is {state}")

@@ -32,7 +32,9 @@ class Verdict:
     excess: int
     excused_starts: int
     refused: int
+    restarts: int
     faults: dict[str, int]
+    left_out: dict[str, str]
     violations: list[Violation] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
@@ -49,9 +51,11 @@ class Verdict:
             f"excess      {self.excess} executions cut off by a fault, "
             f"{self.excused_starts} starts of processes that had slept",
             f"refused     {self.refused} late writes",
+            f"restarts    {self.restarts} workers that had ended by themselves",
             f"faults      {sum(self.faults.values())} of {len(self.faults)} kinds: "
             + ", ".join(f"{kind} {many}" for kind, many in sorted(self.faults.items())),
         ]
+        lines += [f"left out    {kind}: {why}" for kind, why in self.left_out.items()]
         if self.verdict == PASS:
             bound = 300 / self.runs
             lines.append(
@@ -91,7 +95,9 @@ def decide(history: History) -> Verdict:
         excuses.executions,
         excuses.starts,
         history.refused,
+        history.restarts,
         dict(Counter(one.kind for one in history.faults)),
+        history.left_out,
         violations,
     )
 
@@ -105,6 +111,7 @@ def _violations(history: History, excuses: Excuses) -> Iterator[Violation]:
     yield from recorded.in_order(history)
     yield from limited.windows_kept(history)
     yield from limited.keys_owned_once(history)
+    yield from limited.concurrency_kept(history)
     yield from stored.at_rest(history)
     yield from stored.all_agree(history)
 
@@ -114,6 +121,8 @@ def _unproven(history: History, succeeded: int) -> str:
         return "nothing was executed"
     if succeeded < _ENOUGH * len(history.runs):
         return f"only {succeeded} of {len(history.runs)} runs succeeded"
+    if len(history.faults) < history.least:
+        return f"only {len(history.faults)} faults of at least {history.least} were done"
     if abs(history.clock_drift) > _DRIFT:
         return f"the clocks drifted apart by {history.clock_drift:.3f} s"
     return ""

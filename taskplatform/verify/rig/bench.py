@@ -3,8 +3,9 @@
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -12,6 +13,8 @@ from urllib.parse import urlsplit, urlunsplit
 from taskplatform.embedded import Endpoints, endpoints, erase, status
 from taskplatform.storage.migrations import upgrade
 from taskplatform.verify.rig import processes
+from taskplatform.verify.rig.disk import Disk
+from taskplatform.verify.rig.keeping import kept_up
 from taskplatform.verify.rig.proxy import Proxy
 from taskplatform.verify.rig.workers import Worker
 
@@ -26,6 +29,8 @@ class Bench:
     database: Proxy
     broker: Proxy
     env: dict[str, str]
+    concurrency: int
+    disk: Disk | None = None
     workers: list[Worker] = field(default_factory=list)
 
     def server(self, name: str) -> int:
@@ -33,10 +38,31 @@ class Bench:
         state = status(self.home)
         return 0 if state is None else state.pids.get(name, 0)
 
+    def everyone(self) -> list[int]:
+        """All processes of all workers."""
+        return [pid for one in self.workers if one.alive for pid in one.everyone()]
+
+    def hit_with(self, pids: Iterable[int]) -> list[int]:
+        """These, and whose leases nobody renews if one of these cannot."""
+        hit = set(pids)
+        for worker in self.workers:
+            if worker.alive and hit.intersection(worker.supervisors()):
+                hit.update(worker.children())
+        return sorted(hit)
+
     def server_processes(self, name: str) -> list[int]:
         """All processes of a server."""
         pid = self.server(name)
         return processes.tree(pid) if pid else []
+
+    def wait_ready(self, seconds: float = 60.0) -> bool:
+        """Wait until all workers consume again; whether they do."""
+        until = time.monotonic() + seconds
+        while not all(one.ready for one in self.workers):
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.05)
+        return True
 
 
 @contextmanager
@@ -44,14 +70,22 @@ def bench(
     folder: Path,
     pipelines: str,
     workers: int = 2,
-    arguments: Sequence[str] = ("-c", "4"),
+    concurrency: int = 4,
     env: Mapping[str, str] | None = None,
     app: str = "taskplatform",
+    own_disk: bool = False,
 ) -> Iterator[Bench]:
-    """Start everything, and stop it in the end; histories and logs go to the folder."""
+    """Start everything, and stop it in the end; histories and logs go to the folder.
+
+    With `own_disk` the servers have one that can be filled, where this user may mount one.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     home = Path(tempfile.mkdtemp(prefix="taskplatform-verify-"))
     made: Bench | None = None
+    disk = None
+    if own_disk:
+        with suppress(OSError):
+            disk = Disk(home)
     try:
         direct = endpoints(home)
         upgrade(direct.database_url)
@@ -62,14 +96,16 @@ def bench(
             "TASKPLATFORM_PIPELINES": pipelines,
             **(env or {}),
         }
-        made = Bench(folder, home, direct, database, broker, values)
+        made = Bench(folder, home, direct, database, broker, values, concurrency, disk)
         for number in range(workers):
-            one = Worker(f"w{number + 1}", values, folder, arguments, app)
+            name = f"w{number + 1}"
+            one = Worker(name, values, folder, ("-c", str(concurrency)), app)
             made.workers.append(one)
             one.start()
         for one in made.workers:
             one.wait_ready()
-        yield made
+        with kept_up(made.workers, folder):
+            yield made
     finally:
         if made is not None:
             for one in made.workers:
@@ -79,6 +115,8 @@ def bench(
             made.database.close()
             made.broker.close()
         erase(home)
+        if disk is not None:
+            disk.close()
         shutil.rmtree(home, ignore_errors=True)
 
 

@@ -3,6 +3,7 @@
 import socket
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal
 
@@ -27,12 +28,18 @@ class Proxy:
         self.mode: Mode = "pass"
         self.delay = 0.0
         self._cut_after_commit = 0
+        self._note: Callable[[int], None] | None = None
         self._pairs: set[_Pair] = set()
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         self._closed = False
         threading.Thread(target=self._accept, name="proxy", daemon=True).start()
+
+    def clients(self) -> dict[int, int]:
+        """The ports of those who are connected, by that from which the server sees them."""
+        with self._lock:
+            return {pair.seen_as: pair.port for pair in self._pairs}
 
     def cut(self) -> int:
         """Reset all connections that there are; how many."""
@@ -42,10 +49,14 @@ class Proxy:
             pair.reset()
         return len(pairs)
 
-    def cut_after_commits(self, many: int) -> None:
-        """Reset the next so many connections whose transaction is sent, before its answer."""
+    def cut_after_commits(self, many: int, note: Callable[[int], None] | None = None) -> None:
+        """Reset the next so many connections whose transaction is sent, before its answer.
+
+        `note` is told of the port of each client before it is cut off.
+        """
         with self._lock:
             self._cut_after_commit = many
+            self._note = note
 
     @property
     def commits_to_cut(self) -> int:
@@ -61,13 +72,16 @@ class Proxy:
         self._listener.close()
         self.cut()
 
-    def take_cut(self) -> bool:
+    def take_cut(self, port: int) -> bool:
         """Whether a connection that commits now is to be cut before the answer."""
         with self._lock:
             if self._cut_after_commit < 1:
                 return False
             self._cut_after_commit -= 1
-            return True
+            note = self._note
+        if note is not None:
+            note(port)
+        return True
 
     def forget(self, pair: "_Pair") -> None:
         """The pair has ended."""
@@ -89,7 +103,14 @@ class Proxy:
                 _reset(client)
                 continue
             server.settimeout(None)
-            pair = _Pair(self, client, server, Conversation() if self._postgres else None)
+            talk = Conversation() if self._postgres else None
+            try:
+                pair = _Pair(self, client, server, talk)
+            except OSError:
+                # It has gone already.
+                _reset(client)
+                _reset(server)
+                continue
             with self._lock:
                 self._pairs.add(pair)
             pair.start()
@@ -108,6 +129,8 @@ class _Pair:
         self._client = client
         self._server = server
         self._silent = False
+        self.port = int(client.getpeername()[1])
+        self.seen_as = int(server.getsockname()[1])
 
     def start(self) -> None:
         for one in (self._upward, self._downward):
@@ -123,7 +146,7 @@ class _Pair:
             while sent := self._client.recv(_CHUNK):
                 self._wait()
                 end = None if self._talk is None else self._talk.sent(sent)
-                if end is not None and self._proxy.take_cut():
+                if end is not None and self._proxy.take_cut(self.port):
                     # The server reads all of it, and commits; only the client is cut off.
                     self._silent = True
                     self._server.sendall(sent[:end])

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from taskplatform.errors import Unavailable
 from taskplatform.verify.rig import processes
+from taskplatform.verify.rig.clocks import WallClock
 
 _READY = 60.0
 
@@ -29,12 +31,18 @@ class Worker:
         """Not started yet; what it prints goes to NAME.log in the folder."""
         self.name = name
         self.log = folder / f"{name}.log"
-        self._env = {**os.environ, **env}
+        self.clock = WallClock(folder / f"{name}.clock")
+        merged = {**os.environ, **env}
+        self._env = {**merged, **self.clock.env(merged)}
         self._command = [
             sys.executable, "-m", "celery", "-A", app, "worker", "-l", "INFO",
             "--without-mingle", "-n", f"{name}@verify", *arguments,
         ]  # fmt: skip
         self._process: subprocess.Popen[bytes] | None = None
+        # Whoever kills it, whoever starts it and whoever keeps it up are different threads.
+        self._lock = threading.RLock()
+        self._wanted = False
+        self._said = 0
 
     @property
     def pid(self) -> int:
@@ -44,27 +52,45 @@ class Worker:
 
     def start(self) -> None:
         """Start it, without waiting."""
-        if self._process is not None:
-            # A zombie until somebody asks for how it ended.
-            self._process.wait(10)
-        with self.log.open("ab") as out:
-            self._process = subprocess.Popen(
-                self._command,
-                env=self._env,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                start_new_session=True,
-            )
+        with self._lock:
+            self._wanted = True
+            if self._process is not None:
+                # A zombie until somebody asks for how it ended.
+                self._process.wait(10)
+            with self.log.open("ab") as out:
+                self._said = out.tell()
+                self._process = subprocess.Popen(
+                    self._command,
+                    env=self._env,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=out,
+                    start_new_session=True,
+                )
+
+    def start_if_ended(self) -> int | None:
+        """Start it if it has ended by itself; the exit code of the one before, None: it lives."""
+        with self._lock:
+            if self._process is None or not self._wanted or self._process.poll() is None:
+                return None
+            code = self._process.returncode
+            self.start()
+            return code
 
     def wait_ready(self) -> None:
         """Wait until it consumes. Raises Unavailable if it ends, or takes more than a minute."""
-        assert self._process is not None
         until = time.monotonic() + _READY
-        while b"ready." not in self.log.read_bytes():
-            if self._process.poll() is not None or time.monotonic() > until:
+        while not self.ready:
+            if not self.alive or time.monotonic() > until:
                 raise Unavailable(f"worker {self.name} does not start: {self.log.read_text()}")
             time.sleep(0.02)
+
+    @property
+    def ready(self) -> bool:
+        """Whether it lives, and has begun to consume."""
+        with self.log.open("rb") as log:
+            log.seek(self._said)
+            return self.alive and b"ready." in log.read()
 
     @property
     def alive(self) -> bool:
@@ -84,17 +110,29 @@ class Worker:
         return processes.tree(self.pid)
 
     def kill(self) -> list[int]:
-        """Kill all its processes at once; return who they were."""
-        everyone = self.everyone()
-        processes.send(everyone, signal.SIGKILL)
-        with suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
-        if self._process is not None:
-            self._process.wait()
-        return everyone
+        """Kill all its processes at once, until it is started again; return who they were."""
+        with self._lock:
+            self._wanted = False
+            everyone = self.everyone()
+            processes.send(everyone, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+            if self._process is not None:
+                self._process.wait()
+            return everyone
+
+    def kill_parent(self) -> list[int]:
+        """Kill only the main process, and start the next one; return all who were there."""
+        with self._lock:
+            everyone = self.everyone()
+            processes.send([self.pid], signal.SIGKILL)
+            self.start()
+            return everyone
 
     def stop(self, seconds: float = 15.0) -> None:
         """Ask it to end, and kill what does not."""
+        with self._lock:
+            self._wanted = False
         if self._process is None:
             return
         if self._process.poll() is None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.chaos.mutants import doors, fences, recovery
+from tests.chaos.mutants import doors, fences, limits, recovery
 
 VARIABLE = "MUTANT"
 
@@ -56,6 +56,16 @@ MUTANTS = {
         Mutant("read-then-insert", doors.read_then_insert, {}, keyed=1.0, plain=True),
         Mutant("answer-before-the-commit", doors.answer_before_the_commit, {"end-sessions": 8}),
         Mutant("retry-makes-another-run", doors.retry_makes_another_run, {"cut-after-commit": 8}),
+        Mutant("unordered-locks", limits.unordered_locks, {}, "fan", 600, 300.0),
+        Mutant("commits-later", limits.commits_later, {"restart-postgres": 3}),
+        Mutant(
+            "limit-by-the-workers-clock",
+            limits.workers_clock,
+            {"shift-clock": 5},
+            many=400,
+            rate=60.0,
+            plain=True,
+        ),
     )
 }
 

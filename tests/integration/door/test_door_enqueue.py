@@ -14,7 +14,7 @@ from taskplatform.client import ringer
 from taskplatform.client.pipeline import Pipeline, enqueue_many
 from taskplatform.client.reading import get_run, list_runs
 from taskplatform.errors import InvalidInput, Unavailable
-from taskplatform.storage.connection import Session
+from taskplatform.storage.connection import Session, close_pools
 from taskplatform.storage.dispatch import release_due
 from taskplatform.testing.clock import advance
 
@@ -251,3 +251,17 @@ def test_connections_that_were_cut_are_replaced(orders: Orders, connection: Sess
     )
 
     assert orders.enqueue({"number": "1"}).id == first.id
+
+
+def test_a_database_that_only_reads_is_said_to_be_away_until_it_writes(
+    orders: Orders, connection: Session
+) -> None:
+    """W11: another server is the primary now, or somebody has set it so; nothing is kept of it."""
+    (name,) = connection.execute("SELECT current_database()").fetchone() or ("",)
+    connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    close_pools()
+    with pytest.raises(Unavailable, match="read-only"):
+        orders.enqueue({"number": "1"})
+    connection.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
+
+    assert orders.enqueue({"number": "1"}).status == "queued"

@@ -353,7 +353,7 @@ def test_its_statements_are_planned_and_bounded_as_a_user_expects(house: House) 
     house.enqueue(pipeline_of(body, timeout="1m"))
     house.work(house.child())
 
-    assert seen == ["on", "61s", "0", False, {"a": 1}]
+    assert seen == ["on", "61s", "1min", False, {"a": 1}]
 
 
 def test_without_a_second_connection_the_step_waits(house: House) -> None:

@@ -137,6 +137,7 @@ class Model:
                 return "taken"
             self.keys[run.key] = (id, None)
         run.status, run.ended, run.order, run.suspect = "queued", None, self.next_order(), False
+        run.crashes = []
         run.step = next((step for step in STEPS if step not in run.done), "c")
         return "taken-up"
 

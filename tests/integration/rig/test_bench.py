@@ -1,5 +1,6 @@
 """Whatever is done to a bench, nothing of it is left when it has ended."""
 
+import json
 import signal
 import socket
 from contextlib import suppress
@@ -17,8 +18,7 @@ pytestmark = pytest.mark.timeout(120)
 
 
 def everybody(one: Bench) -> list[int]:
-    workers = [pid for worker in one.workers for pid in worker.everyone()]
-    return [*workers, *one.server_processes("database"), *one.server_processes("broker")]
+    return [*one.everyone(), *one.server_processes("database"), *one.server_processes("broker")]
 
 
 def listens(port: int) -> bool:
@@ -35,7 +35,7 @@ def test_nothing_is_left_when_the_harness_fails_in_the_middle_of_a_fault(tmp_pat
     found: list[int] = []
 
     def fail() -> None:
-        with bench(tmp_path, "pipelines.demo", 1, ("-c", "1")) as one:
+        with bench(tmp_path, "pipelines.demo", 1, 1) as one:
             found.extend(everybody(one))
             made.append(one)
             assert listens(one.database.port)
@@ -55,7 +55,7 @@ def test_nothing_is_left_when_the_harness_fails_in_the_middle_of_a_fault(tmp_pat
 
 
 def test_a_worker_that_was_killed_comes_back_under_its_name(tmp_path: Path) -> None:
-    with bench(tmp_path, "pipelines.demo", 1, ("-c", "1")) as one:
+    with bench(tmp_path, "pipelines.demo", 1, 1) as one:
         (worker,) = one.workers
         before = worker.everyone()
         assert worker.supervisors()
@@ -64,9 +64,23 @@ def test_a_worker_that_was_killed_comes_back_under_its_name(tmp_path: Path) -> N
         assert set(killed) >= set(before)
         wait_for(lambda: not any(map(_lives, before)), 5, "all of it is dead")
         assert not worker.alive
+        assert worker.start_if_ended() is None, "a fault keeps it down"
         worker.start()
         wait_for(lambda: bool(worker.supervisors()), 60, "it is back")
         assert worker.pid not in before
+
+
+def test_a_worker_that_ends_by_itself_is_started_again_and_that_is_written_down(
+    tmp_path: Path,
+) -> None:
+    with bench(tmp_path, "pipelines.demo", 1, 1) as one:
+        (worker,) = one.workers
+        before = worker.pid
+        processes.send([before], signal.SIGTERM)
+        wait_for(lambda: worker.pid != before, 30, "the next one is there")
+        assert one.wait_ready()
+    (line,) = map(json.loads, (tmp_path / "restarts.jsonl").read_text().splitlines())
+    assert (line["worker"], line["code"]) == ("w1", 0)
 
 
 def _lives(pid: int) -> bool:
@@ -78,4 +92,4 @@ def test_a_seed_gives_the_same_schedule_with_all_that_is_wanted() -> None:
     made = schedule(7, wanted)
     assert made == schedule(7, dict(reversed(wanted.items())))
     assert made != schedule(8, wanted)
-    assert {kind: made.count(kind) for kind in KINDS} == wanted
+    assert {kind: [one.kind for one in made].count(kind) for kind in KINDS} == wanted

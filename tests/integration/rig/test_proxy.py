@@ -1,5 +1,6 @@
 """The proxy does what it says to connections."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -9,6 +10,7 @@ import psycopg
 import pytest
 
 from taskplatform.storage.connection import Session, connect
+from taskplatform.verify.rig.connected import owners
 from taskplatform.verify.rig.proxy import Proxy
 from tests.acceptance.processes import wait_for
 
@@ -86,6 +88,20 @@ def test_a_hole_lets_nothing_through_until_it_is_closed(url: str, proxy: Proxy) 
         assert busy(connection)
         proxy.mode = "pass"
         wait_for(lambda: not busy(connection), 5, "the answer arrives late")
+
+
+def test_whose_connections_pass_is_known(url: str, proxy: Proxy) -> None:
+    with closing(connect(url)) as one, closing(connect(url)) as other:
+        seen = [
+            c.execute(
+                "SELECT client_port FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+            ).fetchone()
+            for c in (one, other)
+        ]
+        clients = proxy.clients()
+        assert {row[0] for row in seen if row} == set(clients)
+        assert owners(clients.values()) == {port: {os.getpid()} for port in clients.values()}
+    assert owners([]) == {}
 
 
 def busy(connection: Session) -> int:
