@@ -35,8 +35,9 @@ logger = logging.getLogger(__name__)
 
 # How often it is looked for async bodies that a blocked loop keeps from ending.
 LOOK = 0.5
-# After the grace of a shutdown and what bodies have to clean up, nobody waits for them any more.
-_LAST = 3.0
+# So long after all bodies were told to end they have cleaned up, or never will; and so long after
+# the grace of a shutdown nobody waits any more for the supervisor, which tells them.
+_CLEANED_UP, _LAST = 2.0, 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,8 @@ class Crowd(Batch):
         self._seats: dict[int, Seat] = {}
         self._async: dict[int, AsyncAttempt] = {}
         self._next_look = 0.0
+        # When some body had not been told yet to end.
+        self._told_ns = 0
         self._thread = threading.Thread(target=self._work, name="taskplatform-crowd", daemon=True)
 
     def __enter__(self) -> "Crowd":
@@ -107,9 +110,14 @@ class Crowd(Batch):
         self._guarded(held, partial(self._start_all, claimed))
 
     def _is_over(self) -> bool:
-        table = self._desk.table
+        table, now = self._desk.table, monotonic_ns()
         ends = table.grace_ends_ns
-        return table.cold or (ends != 0 and monotonic_ns() > ends + _LAST * 1e9)
+        told = all(seat.slot.interrupt for seat in list(self._seats.values()))
+        if not ends or now < ends or not told:
+            self._told_ns = now
+        if not ends:
+            return table.cold
+        return table.cold or now > min(self._told_ns + _CLEANED_UP * 1e9, ends + _LAST * 1e9)
 
     def _work(self) -> None:
         over = False
