@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from taskplatform.core.handlers import on
     from taskplatform.core.item_error import ItemError
     from taskplatform.core.retry import Retry
+    from taskplatform.core.secret_schema import NotSecret
     from taskplatform.core.throttle import Throttle
     from taskplatform.endpoints import database_url
     from taskplatform.errors import Permanent, RetryAfter, TaskPlatformError, TimeLimitExceeded
@@ -38,6 +39,7 @@ __all__ = [
     "get_run",
     "list_runs",
     "ItemError",
+    "NotSecret",
     "Event",
     "on",
     "send_event",
@@ -62,6 +64,7 @@ _ROOMS = {
     "on": "core.handlers",
     "send_event": "client.events",
     "ItemError": "core.item_error",
+    "NotSecret": "core.secret_schema",
     "Retry": "core.retry",
     "Throttle": "core.throttle",
     "database_url": "endpoints",

@@ -3,6 +3,8 @@
 TaskPlatformError
 ├── DeclarationError          a pipeline is declared wrongly; names pipeline, step and remedy
 ├── SettingsError             a setting is unknown or malformed
+│   └── NoSecretKey           there is a secret to store and no key to seal it with
+├── CannotOpen                a stored secret was sealed with a key that is not here
 ├── InvalidInput              the input of an enqueue does not fit the pipeline's model
 ├── UnusableConnection        enqueue(connection=) cannot store a run in that connection
 ├── NotFound
@@ -36,6 +38,14 @@ class DeclarationError(TaskPlatformError):
 
 class SettingsError(TaskPlatformError):
     """A setting is unknown or malformed."""
+
+
+class NoSecretKey(SettingsError):
+    """There is a secret to store and no key to seal it with; the message says how to make one."""
+
+
+class CannotOpen(TaskPlatformError, ValueError):
+    """A stored secret was sealed with a key that this process does not have."""
 
 
 class InvalidInput(TaskPlatformError, ValueError):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -22,6 +23,10 @@ PREFIX = "TASKPLATFORM_"
 # Read by tools around the platform, not by Settings.
 FAILPOINT = "TASKPLATFORM_FAILPOINT"
 NOT_SETTINGS = {FAILPOINT}
+MAKE_KEY = (
+    f"set {PREFIX}SECRET_KEYS, the same for callers and workers, to what this prints: "
+    "python -c 'import secrets; print(secrets.token_urlsafe(64))'"
+)
 
 
 class Settings(BaseSettings):
@@ -36,6 +41,9 @@ class Settings(BaseSettings):
 
     database_url: SecretStr | None = Field(None, description="PostgreSQL; unset: embedded")
     broker_url: SecretStr | None = Field(None, description="Redis; unset: embedded")
+    secret_keys: SecretStr | None = Field(
+        None, description="keys that seal secrets, comma separated, the first for new ones"
+    )
     pipelines: str = Field("pipelines", description="modules to import, comma separated")
     home: Path = Field(Path(".taskplatform"), description="folder of the embedded servers")
     queue: str = Field("taskplatform", description="the queue of steps that name none")
@@ -90,17 +98,20 @@ def load(**flags: Any) -> Settings:
     try:
         return Settings(**flags)
     except ValidationError as error:
-        lines = (
-            f"{PREFIX}{'_'.join(map(str, one['loc'])).upper()}: {one['msg']} (got {one['input']!r})"
-            for one in error.errors()
-        )
-        raise SettingsError("; ".join(lines)) from None
+        raise SettingsError("; ".join(map(_line, error.errors()))) from None
 
 
 @cache
 def get_settings() -> Settings:
     """The settings of this process, read once."""
     return load()
+
+
+def _line(error: ErrorDetails) -> str:
+    field = Settings.model_fields.get(str(error["loc"][0])) if error["loc"] else None
+    secret = field is not None and field.annotation == SecretStr | None
+    got = "" if secret else f" (got {error['input']!r})"
+    return f"{PREFIX}{'_'.join(map(str, error['loc'])).upper()}: {error['msg']}{got}"
 
 
 def _refuse_unknown() -> None:

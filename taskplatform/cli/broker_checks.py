@@ -9,7 +9,7 @@ from redis.retry import Retry
 
 from taskplatform.celery.address import redis_url
 from taskplatform.cli.finding import Finding, bad, good, odd
-from taskplatform.cli.masking import masked
+from taskplatform.core.redaction import redact
 from taskplatform.errors import SettingsError
 
 # The doorbell's script writes after it asked for the time, which older ones refuse.
@@ -33,7 +33,7 @@ def broker(url: str, *, durable: bool = True) -> Iterator[Finding]:
         return
     except RedisError as error:
         remedy = "start it, or correct TASKPLATFORM_BROKER_URL; runs are stored and wait meanwhile"
-        yield bad("broker", f"{masked(url)} cannot be reached: {error}", remedy)
+        yield bad("broker", f"{redact(url)} cannot be reached: {error}", remedy)
         return
     yield reachable(url, info)
     yield eviction(info)
@@ -48,7 +48,7 @@ def reachable(url: str, info: Mapping[str, Any]) -> Finding:
     """Which server answered."""
     name = "Valkey" if "valkey_version" in info else "Redis"
     version = str(info.get("valkey_version") or info.get("redis_version", "unknown"))
-    said = f"{name} {version} at {masked(url)}"
+    said = f"{name} {version} at {redact(url)}"
     major = str(info.get("redis_version", "")).partition(".")[0]
     if major.isdigit() and int(major) < _OLDEST:
         return bad("broker", f"{said} is too old", f"use Redis {_OLDEST} or newer, or Valkey")

@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 from taskplatform.cli import place
 from taskplatform.cli.broker_checks import broker
 from taskplatform.cli.finding import Finding, bad, good, odd
-from taskplatform.cli.masking import masked
 from taskplatform.cli.pauses import told
 from taskplatform.core import registry
 from taskplatform.core.names import HANDLER_PREFIX
+from taskplatform.core.redaction import redact
+from taskplatform.core.sealing import vault
 from taskplatform.endpoints import Endpoints
 from taskplatform.errors import TaskPlatformError, Unavailable
-from taskplatform.settings import get_settings
+from taskplatform.settings import PREFIX, get_settings
 from taskplatform.storage import health, pauses, revision, workers
 from taskplatform.storage.connection import Session, connect
 from taskplatform.storage.health import Facts
@@ -36,6 +37,7 @@ def findings() -> Iterator[Finding]:
     embedded = f", {' and '.join(unset)} not set: embedded" if unset else ""
     yield good("settings", f"read{embedded}; `taskplatform config show` lists them")
     yield _pipelines()
+    yield from _keys()
     try:
         servers = place.servers()
     except Unavailable as error:
@@ -57,6 +59,20 @@ def _pipelines() -> Finding:
         remedy = f"declare one in the module {modules!r}, or set TASKPLATFORM_PIPELINES"
         return odd("pipelines", "none is declared", remedy)
     return good("pipelines", f"{len(found)} declared: {', '.join(found)}")
+
+
+def _keys() -> Iterator[Finding]:
+    wanting = [one.name for one in registry.all() if one.declares_secrets]
+    try:
+        # Sealed and opened, so that keys and cipher are known to work.
+        key, sealed = vault().seal(b"0")
+        vault().open(key, sealed)
+    except TaskPlatformError as error:
+        if wanting or get_settings().secret_keys is not None:
+            what = f"secrets of {', '.join(wanting)} cannot be stored" if wanting else "unusable"
+            yield bad("secrets", f"{what}: {error}", f"set {PREFIX}SECRET_KEYS")
+    else:
+        yield good("secrets", f"new ones are sealed with key {key}")
 
 
 def _database(servers: Endpoints) -> Iterator[Finding]:
@@ -85,12 +101,12 @@ def unreachable(url: str, error: Unavailable) -> Finding:
     remedy = "start it, or correct TASKPLATFORM_DATABASE_URL"
     if _NO_SLOT.search(str(error)):
         remedy = "end sessions that are not needed (pg_stat_activity), or raise max_connections"
-    return bad("database", f"{masked(url)} cannot be reached: {error}", remedy)
+    return bad("database", f"{redact(url)} cannot be reached: {error}", remedy)
 
 
 def version(url: str, facts: Facts) -> Finding:
     """PostgreSQL 15 or newer, and writable."""
-    said = f"PostgreSQL {facts.version} at {masked(url)}"
+    said = f"PostgreSQL {facts.version} at {redact(url)}"
     if facts.version_number < _OLDEST:
         return bad("database", f"{said} is too old", "use PostgreSQL 15 or newer")
     if facts.read_only:

@@ -7,10 +7,10 @@ from pydantic import SecretStr
 from rich.text import Text
 
 from taskplatform.cli import place
-from taskplatform.cli.masking import masked
 from taskplatform.cli.output import output_option, table, write_json, write_table
 from taskplatform.cli.root import state
 from taskplatform.cli.sources import sources
+from taskplatform.core.redaction import SHOWN, redact
 from taskplatform.settings import PREFIX, Settings, get_settings
 
 
@@ -35,12 +35,14 @@ def show(ctx: click.RichContext, /, form: str) -> None:
 
     Flag wins over environment, .env, [tool.taskplatform] in pyproject.toml, default. URLs that
     are not set are those of embedded servers, which are started if they do not run. The table
-    hides passwords; -o json and -o jsonl show them.
+    hides passwords; -o json and -o jsonl show those of the URLs. Secret keys are never shown.
     """
     settings = get_settings()
     found = place.servers()
     urls = {"database_url": found.database_url, "broker_url": found.broker_url}
     values = {name: _plain(getattr(settings, name)) for name in Settings.model_fields} | urls
+    if settings.secret_keys is not None:
+        values["secret_keys"] = SHOWN
     came_from = dict(sources(state(ctx)["flags"]))
     for name in urls:
         if getattr(settings, name) is None:
@@ -50,7 +52,7 @@ def show(ctx: click.RichContext, /, form: str) -> None:
         return
     made = table("setting", "value", "from", "what it is", whole=("setting", "value"))
     for name, field in Settings.model_fields.items():
-        shown = masked(values[name]) if name in urls else str(values[name])
+        shown = redact(values[name]) if name in urls else str(values[name])
         strange = "" if came_from[name] == "default" else "bold"
         made.add_row(
             f"{PREFIX}{name.upper()}",

@@ -11,13 +11,13 @@ from rich.text import Text
 
 from taskplatform.cli import place
 from taskplatform.cli.demo_runs import enqueue_demo_runs
-from taskplatform.cli.masking import masked
 from taskplatform.cli.output import console
 from taskplatform.cli.program import Program
 from taskplatform.cli.root import state
 from taskplatform.client.session import call
 from taskplatform.core import registry
 from taskplatform.core.names import HANDLER_PREFIX
+from taskplatform.core.redaction import redact
 from taskplatform.endpoints import Endpoints
 from taskplatform.errors import Unavailable
 from taskplatform.settings import get_settings
@@ -126,8 +126,8 @@ class Everything:
         data = " in " + str(settings.home.resolve())
         database = "embedded, data" + data if settings.database_url is None else ""
         broker = "embedded" if settings.broker_url is None else ""
-        self._say("dev", f"database   {masked(servers.database_url)}  {database}")
-        self._say("dev", f"broker     {masked(servers.broker_url)}  {broker}")
+        self._say("dev", f"database   {redact(servers.database_url)}  {database}")
+        self._say("dev", f"broker     {redact(servers.broker_url)}  {broker}")
         self._say("dev", f"pipelines  {', '.join(found) or 'none declared yet'}")
         self._say("dev", "worker     starting")
 

@@ -46,6 +46,7 @@ def replay(run_id: UUID, from_step: str | None, input: Input | Unset) -> tuple[E
     if old is None:
         raise RunNotFound(f"there is no run {run_id}")
     declaration = registry.get(old.run.pipeline)
+    declaration.check_keys()
     reused = _before(declaration, from_step)
     done = {result.step: result.version for result in old.results if result.step in reused}
     first = next_step(declaration, done)
@@ -77,7 +78,7 @@ def _new_run(
 ) -> NewRun:
     if isinstance(input, Unset):
         try:
-            declaration.validate(old.input)
+            declaration.validate(old.input, stored=True)
         except InvalidInput as error:
             raise InvalidInput(
                 f"the input of run {old.id} does not fit {old.pipeline!r} any more: give the "

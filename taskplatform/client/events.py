@@ -1,13 +1,13 @@
 """Send an event: to the runs that wait for it, and to the handlers that listen to it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import orjson
 from pydantic import BaseModel
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
 from taskplatform.client import ringer
 from taskplatform.client.session import call
@@ -15,7 +15,7 @@ from taskplatform.core import registry
 from taskplatform.core.ids import uuid7
 from taskplatform.core.json import Codec, InvalidJson
 from taskplatform.core.names import is_event_name
-from taskplatform.core.step import InvalidOutput
+from taskplatform.core.step import InvalidOutput, Step
 from taskplatform.errors import InvalidInput
 from taskplatform.executor.arrival import event_text
 from taskplatform.settings import get_settings
@@ -41,8 +41,9 @@ def send_event(
     if not is_event_name(name):
         raise InvalidInput(f"event {name!r}: a name has no spaces and at most 150 characters")
     event_id = _id(id)
-    encoded = _encode(name, data)
-    _check_waits(name, encoded)
+    waits = _waits(name)
+    encoded = _encode(name, data, waits)
+    _check_waits(name, encoded, waits)
     fields = from_json(encoded)
     values = [event_text(value) for value in fields.values() if _matches(value)]
     if len(values) > _MOST_FIELDS:
@@ -67,33 +68,39 @@ def _id(id: UUID | str | None) -> UUID:
         raise InvalidInput(f"event id {id!r}: give a UUID") from None
 
 
-def _encode(name: str, data: BaseModel | Mapping[str, Any] | str | bytes | None) -> bytes:
+def _encode(
+    name: str,
+    data: BaseModel | Mapping[str, Any] | str | bytes | None,
+    waits: Sequence[Step],
+) -> bytes:
+    # What is a secret to one that waits must not be stored for the others either.
+    secret = {field for step in waits for field in step.bound.output.declared.secret}
     try:
         if isinstance(data, str | bytes):
             content = from_json(data)
         elif isinstance(data, BaseModel):
-            content = from_json(to_json(data, by_alias=False))
+            return Codec(type(data), secret=secret).encode(data)
         else:
             content = dict(data or {})
-        return _CODEC.encode(content)
+        return Codec(dict[str, Any], secret=secret).encode(content)
     except (ValueError, InvalidJson) as error:
         raise InvalidInput(f"the data of event '{name}' are invalid: {error}") from None
-
-
-_CODEC = Codec(dict[str, Any])
 
 
 def _matches(value: object) -> bool:
     return value is None or isinstance(value, str | int | float | bool)
 
 
-def _check_waits(name: str, data: bytes) -> None:
-    waits = [
+def _waits(name: str) -> list[Step]:
+    return [
         step
         for declaration in registry.all()
         for step in declaration.steps
         if step.wait is not None and step.wait.event == name
     ]
+
+
+def _check_waits(name: str, data: bytes, waits: Sequence[Step]) -> None:
     wrong = []
     for step in waits:
         try:

@@ -66,8 +66,8 @@ class Pipeline(Declaration[In, Out]):
         With `hold` the run waits for the messages of a canvas (see `canvas`); after 10 s without
         one it is executed like any other.
 
-        Raises InvalidInput (nothing is stored), RequestIdReused, KeyBusy, UnusableConnection and
-        Unavailable.
+        Raises InvalidInput (nothing is stored), NoSecretKey, RequestIdReused, KeyBusy,
+        UnusableConnection and Unavailable.
         """
         options = _Options(key, owner, _priority(priority), *due(delay, at), force, hold)
         row = self._row(input, options, text_of(request_id, "request_id"))
@@ -112,6 +112,7 @@ class Pipeline(Declaration[In, Out]):
             input.encode(errors="replace") if isinstance(input, str) else input
         )
         first = self.steps[0]
+        self.check_keys()
         if options.key is UNSET:
             key = self.key_of(model)
         else:

@@ -74,7 +74,8 @@ class Run(Generic[Out]):
 
         Of a group that is the last: a dict of its steps' outputs by their names.
 
-        Raises RunFailed if the run failed or was cancelled, and Conflict if it has not ended.
+        Raises RunFailed if the run failed or was cancelled, Conflict if it has not ended, and
+        CannotOpen if it has a secret that was sealed with another key.
         """
         if self.status != "succeeded" or self._look is None:
             self.refresh()

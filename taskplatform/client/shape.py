@@ -1,11 +1,11 @@
 """From what is stored of a run to what is shown of it."""
 
-import json
 from typing import Any
 
 from taskplatform.client.outputs import last_steps, plain_output
 from taskplatform.client.step_views import StepViews
 from taskplatform.client.view import RunErrorView, RunSummary, RunView
+from taskplatform.core.sealing import shown
 from taskplatform.storage.history_rows import History, RunRow
 
 
@@ -30,7 +30,7 @@ def run_view(history: History) -> RunView:
     outputs = {result.step: result.output for result in history.results}
     return RunView(
         **_common(row),
-        input=json.loads(row.input),
+        input=shown(row.input),
         output=plain_output(last_steps(row.output_step), outputs) if row.output_step else None,
         error=error,
         children=[child.id for child in history.children],

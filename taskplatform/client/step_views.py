@@ -1,6 +1,5 @@
 """The steps of a run as they are shown, with the items of its maps."""
 
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +9,7 @@ from taskplatform.client.view import AttemptView, ProgressView, StepStatus, Step
 from taskplatform.core import registry
 from taskplatform.core.binding import Source
 from taskplatform.core.pipeline import Declaration
+from taskplatform.core.sealing import shown
 from taskplatform.core.step import Step
 from taskplatform.errors import PipelineNotFound
 from taskplatform.storage.history_rows import AttemptRow, History, ItemRow, ResultRow, WorkRow
@@ -80,7 +80,7 @@ class StepViews:
             name,
             self._status(name, result, work),
             input=self._input(self._declared.get(name)),
-            output=json.loads(result.output) if result else None,
+            output=shown(result.output) if result else None,
             attempts=attempt_views(self._attempts.get(name, []), made, work),
             child_run=self._children.get(name),
         )
@@ -112,8 +112,8 @@ class StepViews:
         return self._view(
             row.name,
             status,
-            input=json.loads(row.item),
-            output=None if row.output is None else json.loads(row.output),
+            input=shown(row.item),
+            output=None if row.output is None else shown(row.output),
             attempts=attempt_views(self._attempts.get(row.name, []), made, work),
         )
 
@@ -156,9 +156,9 @@ class StepViews:
         given: dict[str, Any] = {}
         for binding in step.bound.bindings:
             if binding.source is Source.INPUT:
-                given[binding.name] = json.loads(self._run.input)
+                given[binding.name] = shown(self._run.input)
             elif binding.source is Source.OUTPUT:
-                given[binding.name] = json.loads(self._results[binding.step].output)
+                given[binding.name] = shown(self._results[binding.step].output)
         return given
 
 

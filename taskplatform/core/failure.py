@@ -2,9 +2,11 @@
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from taskplatform.core.redaction import redact
 from taskplatform.core.traces import trace
 
 _TYPE_CHARACTERS = 256
@@ -27,9 +29,12 @@ class Failure:
         object.__setattr__(self, "type", _fit(self.type[:_TYPE_CHARACTERS], _MESSAGE_BYTES))
 
     @classmethod
-    def of(cls, error: BaseException) -> "Failure":
-        """Describe an exception; never raises, whatever the exception's own methods do."""
-        return cls(type_name(type(error)), _message(error), trace(error))
+    def of(cls, error: BaseException, conceal: Callable[[str], str] = redact) -> "Failure":
+        """Describe an exception; never raises, whatever the exception's own methods do.
+
+        `conceal` takes the secrets out of a text.
+        """
+        return cls(type_name(type(error)), conceal(_message(error)), trace(error, conceal))
 
     def encode(self, step: str | None = None) -> bytes:
         """Write it as a JSON object; a run's error also names the step."""

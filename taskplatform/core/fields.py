@@ -5,6 +5,7 @@ from decimal import Decimal
 from enum import Enum
 from uuid import UUID
 
+from taskplatform.core.redaction import holds_a_secret
 from taskplatform.errors import InvalidInput
 
 # Four bytes a character at most: below what a B-tree entry of Postgres holds.
@@ -28,6 +29,8 @@ def text_of(value: object, what: str) -> str | None:
         raise InvalidInput(f"{what} is empty; give a text, or None for none")
     if len(text) > _LONGEST:
         raise InvalidInput(f"{what} has {len(text)} characters; the limit is {_LONGEST}")
+    if holds_a_secret(text.encode(errors="replace")):
+        raise InvalidInput(f"{what} has a password in it, such as that of a URL: leave it out")
     try:
         nul = b"\0" in text.encode()
     except UnicodeEncodeError:

@@ -7,9 +7,11 @@ from pydantic import BaseModel, ValidationError
 from pydantic.errors import PydanticUserError
 
 from taskplatform.core.fields import text_of
-from taskplatform.core.json import Codec, InvalidJson, describe
+from taskplatform.core.json import Codec, InvalidJson
 from taskplatform.core.json_limits import check_size
 from taskplatform.core.names import near
+from taskplatform.core.redaction import SHOWN, redact
+from taskplatform.core.sealing import SEALED, secrets_in
 from taskplatform.errors import DeclarationError, InvalidInput
 
 Key = str | Callable[[Any], object]
@@ -75,26 +77,44 @@ class Inputs:
             return [f"{option}={field!r}: give a field of the input or a function of it"]
         known = {**self._model.model_fields, **self._model.model_computed_fields}
         if field in known or isinstance(getattr(self._model, field, None), property):
-            return []
+            return self._secret_problems(option, field)
         return [
             f"{option}='{field}' is no field of {self._model.__qualname__} "
             f"({', '.join(known) or 'it has none'}){near(field, known)}"
         ]
 
-    def accept(self, value: object) -> tuple[bytes, Any]:
+    def _secret_problems(self, option: str, field: str) -> list[str]:
+        try:
+            hidden = self.codec.declared.hides(field)
+        except DeclarationError:
+            return []
+        if not hidden:
+            return []
+        return [
+            f"{option}='{field}' is a secret, by its type or its name, and would be shown: take "
+            "another field, or say that it is none with Annotated[..., NotSecret()]"
+        ]
+
+    def accept(self, value: object, *, stored: bool = False) -> tuple[bytes, Any]:
         """Validate an input; its canonical JSON, and what a step will read.
 
-        Raises InvalidInput.
+        `stored` bytes were written by the platform: their secrets are sealed.
+        Raises InvalidInput, NoSecretKey and CannotOpen.
         """
+        given = value
         try:
             if isinstance(value, bytes):
                 check_size(value)
-                value = self.codec.decode(value)
-            return self.codec.round_trip(value)
+                value = self.codec.decode(value) if stored else self.codec.read(value)
+            data, model = self.codec.round_trip(value)
         except ValidationError as error:
-            reason = describe(error)
+            reason = self.codec.describe(error, given)
         except InvalidJson as error:
             reason = str(error)
+        else:
+            if stored or SEALED not in data or SHOWN not in secrets_in(data, shortest=1):
+                return data, model
+            reason = f"a secret of it is {SHOWN!r}, which is how secrets are shown: give its value"
         raise InvalidInput(f"the input of pipeline '{self._pipeline}' is invalid: {reason}")
 
     def key_of(self, input: Any) -> str | None:
@@ -102,7 +122,11 @@ class Inputs:
         if self._key is None:
             return None
         value = getattr(input, self._key) if isinstance(self._key, str) else self._key(input)
-        return text_of(value, f"pipeline '{self._pipeline}': key")
+        what = f"pipeline '{self._pipeline}': key"
+        key = text_of(value, what)
+        if key and callable(self._key) and redact(key, self._secrets(input)) != key:
+            raise InvalidInput(f"{what} has a secret of the input in it, and would be shown")
+        return key
 
     def owner_of(self, input: Any) -> str | None:
         """The owner."""
@@ -118,6 +142,12 @@ class Inputs:
             what = f"pipeline '{self._pipeline}': priority '{self._priority}'"
             raise InvalidInput(f"{what} is a {type(value).__name__}; give a whole number")
         return max(_LEAST, min(int(value), _GREATEST))
+
+    def _secrets(self, input: Any) -> tuple[str, ...]:
+        declared = self.codec.declared
+        if not (declared.secret or declared.free):
+            return ()
+        return secrets_in(self.codec.encode(input))
 
     def force_of(self, input: Any) -> bool:
         """Whether to force a run."""

@@ -1,19 +1,30 @@
-"""Values to canonical JSON and back: compact, UTF-8, in field order, safe to store in Postgres."""
+"""Values to canonical JSON and back: compact, UTF-8, in field order, safe to store in Postgres.
 
+Secrets are sealed in it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
+from taskplatform.core.hiding import hidden, revealed, texts_of
 from taskplatform.core.json_limits import (
     DEEPEST,
     LARGEST,
     InvalidJson,
     check_bytes,
+    check_size,
     check_survives,
     non_finite,
     surrogate,
 )
+from taskplatform.core.redaction import redact
+from taskplatform.core.sealing import SEALED, opened, secrets_in
+from taskplatform.core.secret_schema import NOTHING, Declared, declared
 
 __all__ = ["DEEPEST", "LARGEST", "Codec", "InvalidJson", "describe", "encode"]
 
@@ -26,19 +37,44 @@ class Codec:
     Fields go by their names, not by their aliases, so that what was written can be read.
     """
 
-    __slots__ = ("_exact", "_loose", "_read", "_write", "adapter")
+    __slots__ = ("_exact", "_loose", "_open", "_read", "_typed", "_write", "adapter", "declared")
 
-    def __init__(self, annotation: Any, adapter: TypeAdapter[Any] | None = None) -> None:
-        """Raises pydantic's errors if the annotation is nothing it can validate."""
+    def __init__(
+        self,
+        annotation: Any,
+        adapter: TypeAdapter[Any] | None = None,
+        secret: Iterable[str] = (),
+    ) -> None:
+        """`secret` names fields that are secret wherever they stand.
+
+        Raises pydantic's errors if the annotation is nothing it can validate.
+        """
         self.adapter = TypeAdapter(annotation) if adapter is None else adapter
         is_model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
         self._exact = annotation if is_model else None
         self._loose = _holds_anything(self.adapter.core_schema)
+        self.declared = declared(self.adapter.core_schema)
+        if secret:
+            own = self.declared
+            self.declared = replace(own, secret=own.secret | frozenset(secret))
+        # A type without secrets, whose keys are all known, costs no look into its values.
+        self._open = self.declared != NOTHING
+        self._typed = self.declared.types
         self._write = self.adapter.serializer.to_json
         self._read = self.adapter.validator.validate_json
 
     def decode(self, data: bytes) -> Any:
-        """Validate stored JSON into the type.
+        """Validate stored JSON into the type, with its secrets.
+
+        Raises pydantic's ValidationError, and CannotOpen.
+        """
+        # To look for one byte costs next to nothing.
+        if b"$" in data and SEALED in data:
+            data = opened(data)
+        return self._read(data, by_alias=True, by_name=True)
+
+    def read(self, data: bytes) -> Any:
+        """Validate JSON from outside into the type; nothing in it is taken for sealed.
 
         Raises pydantic's ValidationError.
         """
@@ -47,7 +83,7 @@ class Codec:
     def encode(self, value: Any) -> bytes:
         """Validate a value against the type and write it.
 
-        Raises InvalidJson.
+        Raises InvalidJson, and NoSecretKey.
         """
         return self.round_trip(value)[0]
 
@@ -56,40 +92,58 @@ class Codec:
 
         Reading back is the validation that counts: it sees instances that were made or
         changed behind the model's back, and it is what the next step will do. Raises
-        InvalidJson.
+        InvalidJson, and NoSecretKey if there is a secret and no key.
         """
         try:
             if type(value) is not self._exact:
                 value = self.adapter.validator.validate_python(value, by_alias=True, by_name=True)
             data = self._write(value, by_alias=False, warnings="error")
         except ValidationError as error:
-            raise InvalidJson(describe(error)) from None
+            raise InvalidJson(self.describe(error, value)) from None
         except (ValueError, RecursionError) as error:
             raise InvalidJson(self._why_unwritable(value, error)) from None
         check_bytes(data)
+        written = None
+        if self._typed:
+            written = self._plain(value)
+            data = revealed(data, written)
+            check_bytes(data)
         try:
-            restored = self.decode(data)
+            restored = self._read(data, by_alias=True, by_name=True)
         except ValidationError as error:
             data, restored = self._round_trip_without_computed(value, error)
+            written = self._plain(value, round_trip=True) if self._typed else None
         if value is not None and (self._loose or b"null" in data):
             before, after = self._plain(value), self._plain(restored)
             if before != after:
                 check_survives(before, after)
+        if self._open or b"@" in data or b"=" in data or data.find(b"earer ") >= 0:
+            data = hidden(data, written, self.declared)
+            check_size(data)
         return data, restored
+
+    def describe(self, error: ValidationError, value: Any) -> str:
+        """Like `describe`, of what was given: none of its secrets is in the text."""
+        stored = secrets_in(value) if isinstance(value, bytes) else ()
+        return redact(describe(error, self.declared), {*texts_of(value, self.declared), *stored})
 
     def _round_trip_without_computed(self, value: Any, error: ValidationError) -> tuple[bytes, Any]:
         try:
             data = self._write(value, by_alias=False, warnings="error", round_trip=True)
+            if self._typed:
+                data = revealed(data, self._plain(value, round_trip=True))
             check_bytes(data)
-            return data, self.decode(data)
+            return data, self.read(data)
         except ValueError:
             if place := non_finite(self._plain(value)):
                 message = f"{place} is NaN or infinite, which JSON does not have"
                 raise InvalidJson(message) from None
-            raise InvalidJson(describe(error)) from None
+            raise InvalidJson(self.describe(error, value)) from None
 
-    def _plain(self, value: Any) -> Any:
-        return self.adapter.serializer.to_python(value, by_alias=False, warnings="none")
+    def _plain(self, value: Any, round_trip: bool = False) -> Any:
+        return self.adapter.serializer.to_python(
+            value, by_alias=False, warnings="none", round_trip=round_trip
+        )
 
     def _why_unwritable(self, value: Any, error: Exception) -> str:
         text = str(error)
@@ -116,15 +170,24 @@ def _codec(adapter: TypeAdapter[Any]) -> Codec:
     return Codec(None, adapter)
 
 
-def describe(error: ValidationError) -> str:
+def describe(error: ValidationError, declared: Declared = NOTHING) -> str:
     """Say which fields are wrong and why, without their values (they may be secret)."""
     errors = error.errors(include_url=False, include_context=False, include_input=False)
     lines = [
-        f"{'.'.join(map(str, one['loc'])) or '$'}: {one['msg']}" for one in errors[:_SHOWN_ERRORS]
+        f"{'.'.join(map(str, one['loc'])) or '$'}: {_reason(one, declared)}"
+        for one in errors[:_SHOWN_ERRORS]
     ]
     if len(errors) > _SHOWN_ERRORS:
         lines.append(f"and {len(errors) - _SHOWN_ERRORS} more")
     return "; ".join(lines)
+
+
+def _reason(error: ErrorDetails, declared: Declared) -> str:
+    # The application's own words may repeat the value.
+    own = error["type"] in ("value_error", "assertion_error") or "." in error["type"]
+    if own and any(isinstance(one, str) and declared.hides(one) for one in error["loc"]):
+        return "is not accepted; why is not told, since it is a secret"
+    return error["msg"]
 
 
 def _holds_anything(schema: Any) -> bool:
@@ -136,7 +199,8 @@ def _holds_anything(schema: Any) -> bool:
             if id(node) in seen:
                 continue
             seen.add(id(node))
-            if node.get("type") == "any" or node.get("extra_behavior") == "allow":
+            extra = node.get("extra_behavior") or node.get("extra_fields_behavior")
+            if node.get("type") == "any" or extra == "allow":
                 return True
             stack += node.values()
         elif isinstance(node, list | tuple):

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, Generic
 
 from pydantic import BaseModel
@@ -16,6 +17,7 @@ from taskplatform.core.inputs import Inputs, Key
 from taskplatform.core.names import is_pipeline_name
 from taskplatform.core.options import above_zero, at_most, queue_of, retry_of
 from taskplatform.core.retry import Retry
+from taskplatform.core.sealing import vault
 from taskplatform.core.stages import Stage, staged
 from taskplatform.core.step import Step
 
@@ -88,6 +90,17 @@ class Declaration(Declaring, Generic[In, Out]):
         assert self._steps is not None
         return self._steps
 
+    def check_keys(self) -> None:
+        """Raise NoSecretKey if it declares secrets, in an output too, and there is no key."""
+        if self.declares_secrets:
+            vault()
+
+    @cached_property
+    def declares_secrets(self) -> bool:
+        """Whether its input or an output of a step has a secret by type, or a field named so."""
+        codecs = [self.inputs.codec, *(step.bound.output for step in self.steps)]
+        return any(codec.declared.secret or codec.declared.types for codec in codecs)
+
     @property
     def stages(self) -> tuple[Stage, ...]:
         """The steps in order, those that execute side by side together; finalizes the pipeline."""
@@ -113,19 +126,20 @@ class Declaration(Declaring, Generic[In, Out]):
         self._steps = complete(self, self._drafts)
         self._closed = True
 
-    def validate(self, value: object) -> In:
+    def validate(self, value: object, *, stored: bool = False) -> In:
         """An input from a model, a mapping, or JSON as bytes; always a fresh, valid one.
 
-        Raises InvalidInput naming the fields.
+        `stored` bytes were written by the platform. Raises InvalidInput naming the fields, and
+        CannotOpen.
         """
-        return self.accept(value)[0]
+        return self.accept(value, stored=stored)[0]
 
-    def accept(self, value: object) -> tuple[In, bytes]:
+    def accept(self, value: object, *, stored: bool = False) -> tuple[In, bytes]:
         """Like `validate`; also the canonical JSON to store.
 
-        Raises InvalidInput naming the fields.
+        Raises NoSecretKey, too.
         """
-        data, model = self.inputs.accept(value)
+        data, model = self.inputs.accept(value, stored=stored)
         return model, data
 
     def key_of(self, input: In) -> str | None:

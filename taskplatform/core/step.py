@@ -14,6 +14,7 @@ from taskplatform.core.json import Codec, describe
 from taskplatform.core.retry import Retry
 from taskplatform.core.shapes import Child, Kind, Mapped, Wait
 from taskplatform.core.throttle import Throttle
+from taskplatform.errors import CannotOpen
 
 _ANYTHING = Codec(Any)
 
@@ -23,7 +24,7 @@ class InvalidOutput(ValueError):
 
 
 class Unreadable(ValueError):
-    """The run's input or an earlier output does not fit what the code now expects of it."""
+    """The run's input or an earlier output cannot be read by the code, or with the keys, here."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ class Step:
             elif binding.source is Source.INDEX:
                 arguments[binding.name] = index
             elif isinstance(input_value, bytes):
-                arguments[binding.name] = self._read_input(input_value)
+                arguments[binding.name] = self.read_input(input_value)
             else:
                 arguments[binding.name] = input_value
         return arguments
@@ -149,12 +150,15 @@ class Step:
         """Validate what the body returned and write it as canonical JSON.
 
         That is one element of a map's list, a child's input, or the data of the event that was
-        waited for, which may be JSON. Raises InvalidOutput.
+        waited for, which may be JSON.
+        Raises InvalidOutput, NoSecretKey, and Unreadable for an event that cannot be opened.
         """
         try:
             if self.kind is Kind.WAIT:
                 value = self._read_event(value)
             return self.bound.output.encode(value)
+        except CannotOpen as error:
+            raise Unreadable(f"the output of step '{self.task_name}': {error}") from None
         except ValueError as error:
             raise InvalidOutput(f"the output of step '{self.task_name}': {error}") from None
 
@@ -164,21 +168,13 @@ class Step:
             raise Unreadable(
                 f"step '{self.task_name}' needs the output of '{step}': none is stored"
             )
-        try:
-            return codec.decode(stored)
-        except ValueError as error:
-            what = f"the stored output of step '{step}'"
-            raise Unreadable(f"{what} does not fit step '{self.task_name}': {error}") from error
+        what = f"the stored output of step '{step}'"
+        return _decoded(codec, stored, what, f"step '{self.task_name}'")
 
     def _read_item(self, codec: Codec, stored: bytes | None) -> Any:
         if stored is None:
             raise Unreadable(f"step '{self.task_name}' needs an item: none is stored")
-        try:
-            return codec.decode(stored)
-        except ValueError as error:
-            raise Unreadable(
-                f"a stored item does not fit step '{self.task_name}': {error}"
-            ) from error
+        return _decoded(codec, stored, "a stored item", f"step '{self.task_name}'")
 
     def _read_event(self, data: Any) -> Any:
         # As JSON, so that a date may be text in a strict model too.
@@ -186,11 +182,20 @@ class Step:
         try:
             return self.bound.output.decode(stored)
         except ValidationError as error:
-            raise InvalidOutput(describe(error)) from None
+            raise InvalidOutput(describe(error, self.bound.output.declared)) from None
 
-    def _read_input(self, stored: bytes) -> Any:
-        try:
-            return self.input.decode(stored)
-        except ValueError as error:
-            what = f"the stored input of pipeline '{self.pipeline}'"
-            raise Unreadable(f"{what} does not fit its model: {error}") from error
+    def read_input(self, stored: bytes) -> Any:
+        """The run's input from what is stored. Raises Unreadable."""
+        what = f"the stored input of pipeline '{self.pipeline}'"
+        return _decoded(self.input, stored, what, "its model")
+
+
+def _decoded(codec: Codec, stored: bytes, what: str, reader: str) -> Any:
+    try:
+        return codec.decode(stored)
+    except CannotOpen as error:
+        raise Unreadable(f"{what} cannot be read here: {error}") from None
+    except ValidationError as error:
+        raise Unreadable(f"{what} does not fit {reader}: {describe(error)}") from None
+    except ValueError as error:
+        raise Unreadable(f"{what} does not fit {reader}: {error}") from error

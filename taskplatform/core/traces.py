@@ -1,5 +1,6 @@
 """Tracebacks as text: short, with the user's frames first."""
 
+from collections.abc import Callable
 from pathlib import Path
 from traceback import FrameSummary, StackSummary, TracebackException
 
@@ -19,14 +20,14 @@ class _Stack(StackSummary):
         return super().format_frame_summary(frame_summary, **options)
 
 
-def trace(error: BaseException) -> str:
-    """Format the traceback with its causes; never raises."""
+def trace(error: BaseException, conceal: Callable[[str], str]) -> str:
+    """Format the traceback with its causes; never raises. `conceal` sees the text uncut."""
     try:
         summary = TracebackException.from_exception(
             error, lookup_lines=False, capture_locals=False, compact=True
         )
         _trim(summary)
-        lines = "".join(summary.format()).splitlines()
+        lines = conceal("".join(summary.format())).splitlines()
     except Exception as second:
         return f"<the traceback cannot be formatted: {type(second).__name__}>"
     if len(lines) > _LINES:

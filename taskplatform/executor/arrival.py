@@ -6,7 +6,6 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from taskplatform.core.pipeline import Declaration
 from taskplatform.core.shapes import Kind, Wait
 from taskplatform.core.stages import Stage
 from taskplatform.core.step import Step
@@ -30,7 +29,6 @@ class CannotFork(ValueError):
 
 
 def arrive(
-    declaration: Declaration[Any],
     stage: Stage,
     input: bytes,
     outputs: Mapping[str, bytes],
@@ -56,7 +54,7 @@ def arrive(
             )
             return Arrival(then)
         case Kind.WAIT:
-            return _at_wait(step, declaration, input, queue)
+            return _at_wait(step, input, queue)
         case Kind.MAP:
             return _at_map(step, input, outputs, queue)
         case _:
@@ -116,10 +114,10 @@ def items_of(step: Step, input: bytes, outputs: Mapping[str, bytes]) -> list[Any
     return items
 
 
-def _at_wait(step: Step, declaration: Declaration[Any], input: bytes, queue: str) -> Arrival:
+def _at_wait(step: Step, input: bytes, queue: str) -> Arrival:
     wait = step.wait
     assert wait is not None
-    field, value = _wanted(wait, declaration, input)
+    field, value = _wanted(step, wait, input)
     what = f"event {wait.event}" + (f" ({field}={value})" if field else "")
     then = PutBack(
         step.name,
@@ -132,11 +130,11 @@ def _at_wait(step: Step, declaration: Declaration[Any], input: bytes, queue: str
     return Arrival(then, wait=NewWait(step.name, wait.event, field, value, wait.timeout))
 
 
-def _wanted(wait: Wait, declaration: Declaration[Any], input: bytes) -> tuple[str, str]:
+def _wanted(step: Step, wait: Wait, input: bytes) -> tuple[str, str]:
     if wait.match is None:
         return "", ""
     if callable(wait.match):
-        field, value = wait.match(declaration.inputs.codec.decode(input))
+        field, value = wait.match(step.read_input(input))
         return field, event_text(from_json(to_json(value)))
     return wait.match, event_text(from_json(input).get(wait.match))
 

@@ -22,8 +22,8 @@ _UNSEEN = Context()
 def attempt(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome:
     """Execute the body of the branch's next step once, within its limits.
 
-    Raises Revoked if the claim was taken back, and psycopg.Error or Unavailable if a middleware
-    could not ask the database, before the body started.
+    Raises Revoked if the claim was taken back, Unreadable, and psycopg.Error or Unavailable if a
+    middleware could not ask the database, before the body started.
     """
 
     def body() -> Outcome:
@@ -40,7 +40,7 @@ def attempt(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome:
         branch.step,
         branch.claimed.run_id,
         branch.number,
-        branch.step.input.decode(branch.claimed.input),
+        branch.step.read_input(branch.claimed.input),
         child.transaction,
     )
     return compose(AROUND_STEP, known, body)()

@@ -73,7 +73,7 @@ class Begun:
         self.seconds = seconds
         run_id, number = branch.claimed.run_id, branch.number
         self.token = child.instrument.started(branch.step, run_id, number, branch.label)
-        self._log = StepLog()
+        self._log = StepLog(branch.secrets)
         self._around = current_log.set(self._log)
         branch.step_started_at = monotonic()
 
@@ -86,6 +86,7 @@ class Begun:
     def outcome(self, make: Callable[[], Any]) -> Outcome:
         """What the body came to: `make` returns its value or raises what ended it."""
         step, limit = self._branch.step, self._child.time_limit
+        conceal = self._log.conceal
         raised: BaseException | None = None
         outcome: Outcome
         try:
@@ -96,13 +97,13 @@ class Begun:
         except (HandedBack, Unwanted):
             outcome = Interrupted()
         except RetryAfter as error:
-            outcome = PutOff(error.seconds, Failure.of(error))
+            outcome = PutOff(error.seconds, Failure.of(error, conceal))
         except Permanent as error:
-            raised, outcome = error, Failed(Failure.of(error), permanent=True)
+            raised, outcome = error, Failed(Failure.of(error, conceal), permanent=True)
         except TimeLimitExceeded as error:
-            raised, outcome = error, TimedOut(Failure.of(error))
+            raised, outcome = error, TimedOut(Failure.of(error, conceal))
         except BaseException as error:
-            raised, outcome = error, Failed(Failure.of(error))
+            raised, outcome = error, Failed(Failure.of(error, conceal))
         limit.disarm()
         self._end(outcome, raised)
         return outcome
@@ -111,7 +112,9 @@ class Begun:
         child, branch = self._child, self._branch
         current_log.reset(self._around)
         branch.progress = self._reporter.end() if self._reporter is not None else NO_PROGRESS
-        branch.log = self._log.close()
+        branch.log = self._log.close(outcome.output if isinstance(outcome, Succeeded) else None)
+        if raised is not None:
+            self._log.conceal.scrub(raised)
         if branch.step.transactional:
             child.own_transaction.ended(outcome)
         child.slot.end()

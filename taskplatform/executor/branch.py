@@ -5,6 +5,8 @@ from time import monotonic
 from typing import Any
 
 from taskplatform.core.pipeline import Declaration
+from taskplatform.core.redaction import redact
+from taskplatform.core.sealing import secrets_in
 from taskplatform.core.segments import next_compensation, next_stage
 from taskplatform.core.shapes import Kind
 from taskplatform.core.stages import Stage
@@ -48,6 +50,15 @@ class Branch:
         if left is None or self.claimed.failing:
             return None
         return left - (monotonic() - self.claimed_at)
+
+    def secrets(self) -> tuple[str, ...]:
+        """The secret texts that the body is given, or may be."""
+        claimed = self.claimed
+        return secrets_in(claimed.input, claimed.item, *claimed.outputs.values())
+
+    def conceal(self, text: str) -> str:
+        """The text without secrets."""
+        return redact(text, self.secrets())
 
     def following(self) -> Stage:
         """The stage after the current step, once that has an output; empty: the run is done."""

@@ -1,13 +1,16 @@
 """Rests: what came of what a row rested on, as an outcome, or how it goes on resting."""
 
 from dataclasses import replace
+from functools import partial
 from time import monotonic
 
 from taskplatform.core.failure import Failure
 from taskplatform.core.ids import uuid7
 from taskplatform.core.outcome import Failed, Outcome, Succeeded
+from taskplatform.core.redaction import redact
+from taskplatform.core.sealing import secrets_in
 from taskplatform.core.shapes import Kind
-from taskplatform.core.step import InvalidOutput
+from taskplatform.core.step import InvalidOutput, Unreadable
 from taskplatform.executor import standing
 from taskplatform.executor.arrival import CannotFork, arrive
 from taskplatform.executor.branch import Branch
@@ -45,13 +48,13 @@ def move(child: Child, branch: Branch) -> Outcome | Settlement | None:
 def _arrive(child: Child, branch: Branch) -> Outcome | Settlement:
     claimed, step = branch.claimed, branch.step
     try:
-        arrival = arrive(
-            branch.declaration, (step,), claimed.input, claimed.outputs, child.default_queue
-        )
+        arrival = arrive((step,), claimed.input, claimed.outputs, child.default_queue)
     except CannotFork as error:
         return Failed(Failure.of(error), permanent=True)
+    except Unreadable:
+        raise
     except Exception as error:
-        return Failed(Failure.of(error))
+        return Failed(Failure.of(error, branch.conceal))
     # Only a map over nothing has nothing to rest on.
     return Succeeded(b"[]") if arrival is None else standing.resting(branch, arrival)
 
@@ -130,7 +133,7 @@ def spawn(child: Child, branch: Branch, input: bytes) -> Settlement | Outcome:
     assert branch.step.child is not None
     declaration = branch.step.child.declaration
     try:
-        model, data = declaration.accept(input)
+        model, data = declaration.accept(input, stored=True)
         first = declaration.steps[0]
         new = NewChild(
             id=uuid7(),
@@ -146,5 +149,5 @@ def spawn(child: Child, branch: Branch, input: bytes) -> Settlement | Outcome:
             queue_timeout=declaration.queue_timeout,
         )
     except Exception as error:
-        return Failed(Failure.of(error))
+        return Failed(Failure.of(error, partial(redact, secrets=secrets_in(input))))
     return standing.resting_on_child(branch, new, child.default_queue)

@@ -37,7 +37,7 @@ def standing(claimed: Claimed, declaration: Declaration[Any], default_queue: str
     if claimed.branch:
         return settled(claimed, Join())
     if stage:
-        arrival = arrive(declaration, stage, claimed.input, claimed.outputs, default_queue)
+        arrival = arrive(stage, claimed.input, claimed.outputs, default_queue)
         assert arrival is not None
         return rest(claimed, arrival, claimed.seconds_left)
     if claimed.failing:

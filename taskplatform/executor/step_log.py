@@ -3,9 +3,13 @@
 import logging
 import re
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime
+
+from taskplatform.core.redaction import redact
+from taskplatform.core.sealing import secrets_in
+from taskplatform.executor.concealment import Concealment, concealing
 
 MOST_BYTES = 64 * 1024
 MOST_LINES = 500
@@ -19,9 +23,11 @@ current_log: "ContextVar[StepLog | None]" = ContextVar("taskplatform_step_log", 
 class StepLog:
     """The log of one attempt; of what does not fit the first lines are cut."""
 
-    __slots__ = ("_bytes", "_cut", "_entries", "_lines", "closed")
+    __slots__ = ("_bytes", "_cut", "_entries", "_lines", "closed", "conceal")
 
-    def __init__(self) -> None:
+    def __init__(self, secrets: Callable[[], Iterable[str]] = tuple) -> None:
+        """`secrets` tells what must not be in it; asked when something is logged."""
+        self.conceal = Concealment(secrets)
         self._entries: deque[tuple[str, int, int]] | None = None
         self._lines = 0
         self._bytes = 0
@@ -34,7 +40,7 @@ class StepLog:
             return
         if self._entries is None:
             self._entries = deque()
-        entry = _fit(_UNSTORABLE.sub("\ufffd", entry))
+        entry = _fit(_UNSTORABLE.sub("\ufffd", self.conceal(entry)))
         lines, size = entry.count("\n") + 1, len(entry.encode()) + 1
         self._entries.append((entry, lines, size))
         self._lines += lines
@@ -46,12 +52,14 @@ class StepLog:
             self._bytes -= size
             self._cut += lines
 
-    def close(self) -> str | None:
-        """End the log; its text, or None if nothing was logged."""
+    def close(self, output: bytes | None = None) -> str | None:
+        """End the log; its text, without the secrets of the output; None if nothing was logged."""
         self.closed = True
         if self._entries is None:
             return None
         text = "\n".join(entry for entry, _, _ in self._entries)
+        if output is not None and (made := secrets_in(output)):
+            text = redact(text, made)
         return f"[... {self._cut} earlier lines left out ...]\n{text}" if self._cut else text
 
 
@@ -98,6 +106,7 @@ def keep_logs(level: int, apart: Sequence[str] = ()) -> None:
 
     `apart` names the loggers that do not hand their records on to the root logger.
     """
+    concealing(current_log.get)
     step_logger.setLevel(level)
     _keeper.setLevel(level)
     for logger in (logging.getLogger(), *map(logging.getLogger, apart)):

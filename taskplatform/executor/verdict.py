@@ -160,7 +160,7 @@ def _arrival(branch: Branch, following: Stage, output: bytes, default_queue: str
     claimed = branch.claimed
     outputs = {**claimed.outputs, branch.step.name: output}
     try:
-        return arrive(branch.declaration, following, claimed.input, outputs, default_queue)
+        return arrive(following, claimed.input, outputs, default_queue)
     except Exception:
         # The stage's own fault: it is charged to it when it is reached.
         return None

@@ -1,9 +1,10 @@
 """Which runs stand for the rows of an enqueue: the new ones, or those that were there before."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from taskplatform.core.sealing import same
 from taskplatform.errors import RequestIdReused
 from taskplatform.storage.new_run import NewRun
 from taskplatform.storage.script import Row, Statement
@@ -21,17 +22,18 @@ class Enqueued:
 # A request id decides before a key does, and the row's own run (stored by an earlier call whose
 # answer was lost) before the key's present owner. Row by row, so that no plan can be a bad one.
 _FIND = """
-SELECT given.id, found.id, found.status, found.other_input
+SELECT given.id, found.id, found.status, found.other
 FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[], %b::text[])
      AS given (id, pipeline, key, request_id, input)
 CROSS JOIN LATERAL (
-    SELECT 1 AS place, id, status, input::text <> given.input AS other_input
+    SELECT 1 AS place, id, status,
+           CASE WHEN input::text <> given.input THEN input::text END AS other
     FROM taskplatform.runs
     WHERE pipeline = given.pipeline AND request_id = given.request_id
     UNION ALL
-    SELECT 2, id, status, false FROM taskplatform.runs WHERE id = given.id
+    SELECT 2, id, status, NULL FROM taskplatform.runs WHERE id = given.id
     UNION ALL
-    SELECT 3, id, status, false FROM taskplatform.runs
+    SELECT 3, id, status, NULL FROM taskplatform.runs
     WHERE id = (SELECT run_id FROM taskplatform.keys k
                 WHERE k.pipeline = given.pipeline AND k.key = given.key
                   AND (%b OR k.expires_at IS NULL OR k.expires_at > clock_timestamp()))
@@ -66,8 +68,9 @@ def created(stored: Iterable[Row]) -> dict[UUID, Enqueued]:
 def known(rows: Sequence[NewRun], seen: Iterable[Row]) -> dict[UUID, Enqueued]:
     """Read the answer of `find`. Raises RequestIdReused."""
     found = {}
-    for id, run, status, other_input in seen:
-        if other_input:
+    for id, run, status, other in seen:
+        # The keys that secrets are sealed with may have changed since.
+        if other is not None and not same(other.encode(), next(_inputs(rows, id))):
             request = next(row.request_id for row in rows if row.id == id)
             raise RequestIdReused(
                 f"request id {request!r} was used for run {run} with another input: "
@@ -75,6 +78,10 @@ def known(rows: Sequence[NewRun], seen: Iterable[Row]) -> dict[UUID, Enqueued]:
             )
         found[id] = Enqueued(run, status, run == id)
     return found
+
+
+def _inputs(rows: Sequence[NewRun], id: UUID) -> Iterator[bytes]:
+    return (row.input for row in rows if row.id == id)
 
 
 def wanted_keys(rows: Sequence[NewRun]) -> dict[tuple[str, str], UUID]:

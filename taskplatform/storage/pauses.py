@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from taskplatform.storage.connection import Session
 from taskplatform.storage.join_sql import DERIVE
@@ -68,12 +69,13 @@ UPDATE taskplatform.work w SET due_at = 'infinity', reason = p.reason, waiting_f
 FROM taskplatform.pauses p
 WHERE w.id = ANY (%s::bigint[]) AND w.holder IS NULL AND w.due_at IS NULL
   AND p.pipeline = w.pipeline
+RETURNING w.run_id
 """
 
 _LET_GO = """
 UPDATE taskplatform.work SET due_at = NULL, reason = NULL, waiting_for = NULL
 WHERE id = ANY (%s::bigint[]) AND holder IS NULL AND reason IN ('paused', 'breaker')
-RETURNING queue
+RETURNING run_id, queue
 """
 
 
@@ -117,8 +119,8 @@ def set_aside(connection: Session, pipelines: Sequence[str]) -> int:
         if found:
             ids = [row[0] for row in found]
             connection.execute(_LOCK, (ids,))
-            connection.execute(_SET_ASIDE, (ids,))
-            _derive(connection, found)
+            # Not of all that were found: some may have been claimed meanwhile.
+            _derive(connection, connection.execute(_SET_ASIDE, (ids,)).fetchall())
     return len(found)
 
 
@@ -130,11 +132,11 @@ def let_go(connection: Session, pipelines: Sequence[str]) -> Counter[str]:
             return Counter()
         ids = [row[0] for row in found]
         connection.execute(_LOCK, (ids,))
-        queues = Counter(row[0] for row in connection.execute(_LET_GO, (ids,)))
-        _derive(connection, found)
-    return queues
+        ready = connection.execute(_LET_GO, (ids,)).fetchall()
+        _derive(connection, ready)
+    return Counter(queue for _, queue in ready)
 
 
-def _derive(connection: Session, found: Sequence[tuple[object, ...]]) -> None:
-    runs = sorted({row[1] for row in found}, key=str)
+def _derive(connection: Session, changed: Sequence[tuple[Any, ...]]) -> None:
+    runs = sorted({row[0] for row in changed})
     connection.execute(DERIVE, {"runs": runs, "given_back": True})

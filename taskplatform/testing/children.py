@@ -22,7 +22,7 @@ def child(turn: Turn) -> Execution:
         return made
     declaration = step.child.declaration
     try:
-        model, input = declaration.accept(made.outcome.output)
+        model, input = declaration.accept(made.outcome.output, stored=True)
     except Exception as error:
         return judged(error)
     is_given, value = named(run.world.given.children, step.name)

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic_core import from_json
 
 from taskplatform.core.json import Codec
 from taskplatform.core.pipeline import Declaration
@@ -77,7 +76,7 @@ def encoded(data: object) -> bytes:
 def _check_fits(waits: Sequence[Step], data: object) -> None:
     for step in waits:
         try:
-            step.encode(from_json(encoded(data)))
+            step.encode(encoded(data))
         except ValueError as error:
             what = f"events= has what step '{step.task_name}' cannot read"
             raise InvalidInput(f"{what}: {error}") from None

@@ -10,6 +10,7 @@ from taskplatform.core.event import Event
 from taskplatform.core.handlers import handlers as handlers_of
 from taskplatform.core.ids import uuid7
 from taskplatform.core.pipeline import Declaration, In, Out
+from taskplatform.core.sealing import opened, sealed_by
 from taskplatform.settings import get_settings
 from taskplatform.testing import given as given_by
 from taskplatform.testing.failures import Failures, Plan
@@ -21,6 +22,7 @@ from taskplatform.testing.report import report
 from taskplatform.testing.shapes import SHAPES
 from taskplatform.testing.side_by_side import Clock, play
 from taskplatform.testing.simulation import Simulation, World
+from taskplatform.vault import Keys
 
 
 def run(
@@ -50,11 +52,11 @@ def run(
         handlers,
         datetime.now(UTC) if now is None else now,
     )
-    given_by.check(world_of, pipeline)
-    plan = Plan(pipeline, failures)
     encoded = input.encode(errors="replace") if isinstance(input, str) else input
-    _, data = pipeline.accept(encoded)
-    with Loop() as loop:
+    with sealed_by(Keys.of_its_own()), Loop() as loop:
+        given_by.check(world_of, pipeline)
+        plan = Plan(pipeline, failures)
+        _, data = pipeline.accept(encoded)
         world = World(world_of, Clock(), loop, get_settings().put_off_limit)
         simulated = Simulation(pipeline, data, world, plan, SHAPES)
         play(simulated.play(), world.clock)
@@ -68,7 +70,7 @@ def _due(world: World) -> list[tuple[Event, Declaration[Any]]]:
     given = world.given
     sent = [] if isinstance(given.events, Mapping) else given.events
     happened = [
-        Event(id=uuid7(), name=name, at=given.now, data=from_json(given_by.encoded(data)))
+        Event(id=uuid7(), name=name, at=given.now, data=from_json(opened(given_by.encoded(data))))
         for name, data in sent
     ]
     happened += [event for one in world.runs for event in report_events(one)]

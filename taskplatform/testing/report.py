@@ -4,8 +4,11 @@ import json
 from datetime import timedelta
 from typing import Any
 
+from pydantic_core import from_json
+
 from taskplatform.core.event import Event
 from taskplatform.core.ids import uuid7
+from taskplatform.core.sealing import opened
 from taskplatform.core.segments import output_steps
 from taskplatform.testing.ends import Waiting
 from taskplatform.testing.record import TestRun
@@ -56,9 +59,9 @@ def stored_output(run: Simulation) -> bytes:
 def events(run: Simulation) -> list[Event]:
     """What its handlers are told when it has ended."""
     status = _status(run)
-    data: dict[str, Any] = {"input": json.loads(run.input)}
+    data: dict[str, Any] = {"input": from_json(opened(run.input))}
     if status == "succeeded":
-        what, data["result"] = "task.completed", json.loads(stored_output(run))
+        what, data["result"] = "task.completed", from_json(opened(stored_output(run)))
     elif status == "failed" and run.failing is not None:
         what = "task.failed"
         data["result"] = json.loads(run.failing.failure.encode(run.failing.step))

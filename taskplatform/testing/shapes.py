@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
 from taskplatform.core.failure import Failure
 from taskplatform.core.item_error import ItemError
@@ -33,14 +33,14 @@ def _wait(turn: Turn) -> Execution:
     run, step = turn.run, turn.step
     assert step.wait is not None
     try:
-        arrival = arrive(run.declaration, (step,), run.input, run.outputs, "")
+        arrival = arrive((step,), run.input, run.outputs, "")
     except Exception as error:
         return judged(error)
     assert arrival is not None
     assert arrival.wait is not None
     data = awaited(run, step, arrival.wait)
     if data is not None:
-        return Ended(Succeeded(step.encode(from_json(data))))
+        return Ended(Succeeded(step.encode(data)))
     assert step.wait.timeout is not None
     yield run.world.clock.now + step.wait.timeout
     if step.wait.on_timeout == "none":

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from taskplatform.cli.masking import masked
+from taskplatform.core.redaction import redact
 from tests.command_line import CommandLine, on
 
 
@@ -34,7 +34,7 @@ def test_the_table_hides_passwords(database_url: str, broker_url: str) -> None:
         password = urlsplit(url).password
         assert password
         assert password not in result.out
-        assert masked(url) in result.out
+        assert redact(url) in result.out
 
 
 @pytest.mark.parametrize(
@@ -49,4 +49,4 @@ def test_the_table_hides_passwords(database_url: str, broker_url: str) -> None:
     ],
 )
 def test_masking(url: str, shown: str) -> None:
-    assert masked(url) == shown
+    assert redact(url) == shown

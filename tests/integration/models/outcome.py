@@ -5,7 +5,9 @@ from typing import Any
 from tests.integration.models.scenes import Facts
 from tests.integration.races.stage import Stage
 
-TABLES = "runs, work, step_results, step_attempts, items, waits, events, keys, holders, canvases"
+TABLES = (
+    "runs, work, step_results, step_attempts, items, waits, events, keys, holders, canvases, pauses"
+)
 _DUE = "CASE WHEN {0} IS NULL THEN 'none' WHEN {0} = 'infinity' THEN 'never' ELSE 'some' END"
 _STATE = [
     f"""SELECT id, status, reason, {_DUE.format("due_at")}, waiting_for, output_step,
@@ -20,6 +22,7 @@ _STATE = [
        ORDER BY 1, 2, 3""",
     "SELECT run_id, step_name, event_id FROM taskplatform.waits ORDER BY 1, 2",
     "SELECT id FROM taskplatform.events",
+    "SELECT pipeline, reason FROM taskplatform.pauses",
     "SELECT run_id, published_at IS NULL FROM taskplatform.canvases",
     "SELECT key, run_id, expires_at IS NULL FROM taskplatform.keys",
 ]

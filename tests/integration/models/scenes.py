@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-from taskplatform.storage import canvases, clock, events, leases
+from taskplatform.storage import canvases, clock, events, leases, pauses
 from taskplatform.storage.cancel import cancel
 from taskplatform.storage.claim import Claimed, claim, claim_run
 from taskplatform.storage.connection import Session
@@ -191,6 +191,18 @@ ALWAYS: dict[str, Do] = {
     "retry": lambda session, _: retry(session, RUN, lambda *_: Next("a", "q")).taken_up,
     "replay": lambda session, _: replay(session, new_run(OTHER, replay_of=RUN), []).created,
 }
+
+
+def paused(session: Session, _: Facts) -> bool:
+    pauses.pause(session, "p", None)
+    return pauses.set_aside(session, ["p"]) > 0
+
+
+def resumed(session: Session, _: Facts) -> bool:
+    pauses.resume(session, "p")
+    return pauses.let_go(session, ["p"]).total() > 0
+
+
 SEND: dict[str, Do] = {"send": sent}
 CANVAS: dict[str, Do] = {
     "keep canvas": lambda session, _: canvases.keep(session, RUN, '{"app":"app"}')
@@ -200,6 +212,8 @@ DUTIES: dict[str, Do] = {
     "claim run": claimed_run,
     "release due": lambda session, _: release_due(session),
     "prune": lambda session, _: prune(session, 30),
+    "pause": paused,
+    "resume": resumed,
 }
 HELD: dict[str, Do] = {
     "advance": _settling(lambda one: keep(one, "b")),
@@ -234,6 +248,12 @@ def _waiting(stage: Stage) -> Facts:
     facts = _held(stage)
     settle(stage.connection, [wait(facts.claims[0], 0.0)], worker="w")
     return facts
+
+
+def _paused(stage: Stage) -> Facts:
+    enqueue(stage.connection, [new_run(RUN)])
+    paused(stage.connection, _facts(stage, []))
+    return _facts(stage, [])
 
 
 def _failed(stage: Stage) -> Facts:
@@ -304,5 +324,6 @@ SCENES = {
         | ALWAYS,
         DUTIES | SWEEP,
     ),
+    "paused": Scene(_paused, ALWAYS, DUTIES),
     "overdue": Scene(_overdue, ALWAYS, DUTIES | {"end overdue": overdue}),
 }

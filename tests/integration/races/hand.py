@@ -39,7 +39,7 @@ class Hand(Child):
         self._stage = stage
         self._stops = self._yields = False
         # All hands share a session: what they do takes turns anyhow.
-        self._connection = stage.connection
+        self.link._connection = stage.connection
         self.start_anew()
 
     def start_anew(self) -> None:

@@ -54,6 +54,7 @@ _FACTS = {
         JOIN taskplatform.waits m ON m.run_id = w.run_id AND m.step_name = w.step
         JOIN taskplatform.runs r ON r.id = w.run_id
         WHERE w.rest = 'event' AND w.holder IS NULL AND w.due_at IS NOT NULL
+          AND w.reason IS DISTINCT FROM 'paused'
           AND (m.event_id IS NOT NULL OR EXISTS (
               SELECT FROM taskplatform.events e
               WHERE e.name = m.event AND e.created_at >= r.created_at
