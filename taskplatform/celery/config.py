@@ -13,6 +13,7 @@ def config() -> dict[str, Any]:
         "broker_url": broker_url(),
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
+        "broker_channel_error_retry": True,
         # A hung broker must not hang a publisher: kombu's own default is to wait for ever.
         "broker_transport_options": {
             "socket_timeout": 5,

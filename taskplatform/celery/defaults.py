@@ -8,6 +8,8 @@ _WANTED: dict[str, Any] = {
     "broker_connection_retry_on_startup": True,
     # Redis may be away for longer than a hundred tries take; workers are to outlast it.
     "broker_connection_max_retries": None,
+    # A Redis that answers, but refuses (full, read-only, its disk full), would end the worker.
+    "broker_channel_error_retry": True,
     # A hung broker must not hang a publisher: kombu's own default is to wait for ever.
     "broker_transport_options": {
         "socket_timeout": 5,

@@ -63,7 +63,7 @@ class Batch:
             raise
 
     def _execute(self, claimed: Sequence[Claimed]) -> None:
-        self._child.slot.revoke = False
+        self._child.slot.revoke = self._child.slot.owes = False
         wave = self._open(claimed)
         # The first outcome of a lone branch is committed at once: nobody has to be impatient.
         with _Impatience(self) if len(wave) > 1 else nullcontext():
@@ -173,6 +173,7 @@ class Batch:
     def _add(self, branch: Branch, outcome: Outcome | Settlement) -> None:
         if not self._pending:
             self._oldest = monotonic()
+            self._child.slot.owes = True
         if isinstance(outcome, Settlement):
             self._pending.append((branch, outcome, None))
         else:
@@ -200,6 +201,7 @@ class Batch:
                 return
             pending, self._pending = self._pending, []
             self._settle(pending)
+            self._child.slot.owes = False
 
     def _settle(self, pending: list[Pending]) -> None:
         try:

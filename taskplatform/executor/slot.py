@@ -18,7 +18,7 @@ SIZE = 192
 _PID, _STATE, _HOLDER, _LEASE = 0, 4, 8, 16
 # A sequence number is followed by what it guards.
 _SEQUENCE = 24  # note: work, epoch, started, hard deadline
-_REVOKE, _CANCELLED, _INTERRUPT, _REFUSED, _BATCH = 64, 65, 66, 72, 80
+_REVOKE, _CANCELLED, _INTERRUPT, _OWES, _REFUSED, _BATCH = 64, 65, 66, 67, 72, 80
 _REPORT_SEQUENCE = 88  # report: work, epoch, started, beat, silence, done, total
 _WAITS, _WAITS_FOR = 152, 160
 
@@ -50,10 +50,32 @@ class Report(NamedTuple):
     total: float
 
 
+class _Flag:
+    """A byte of a slot, 0 or 1."""
+
+    def __init__(self, place: int) -> None:
+        self._place = place
+
+    def __get__(self, slot: "Slot", owner: type) -> bool:
+        return slot._memory[slot._at + self._place] != 0
+
+    def __set__(self, slot: "Slot", value: bool) -> None:
+        slot._memory[slot._at + self._place] = int(value)
+
+
 class Slot:
     """One child's part of the table."""
 
     __slots__ = ("_at", "_halves", "_memory", "_words", "number")
+
+    # The supervisor takes back what the child has claimed and not started.
+    revoke = _Flag(_REVOKE)
+    # Bodies of the batch have ended whose outcome is not committed yet.
+    owes = _Flag(_OWES)
+    # The running body's result is not wanted any more.
+    cancelled = _Flag(_CANCELLED)
+    # The running body has to end now: the grace of the shutdown is over.
+    interrupt = _Flag(_INTERRUPT)
 
     def __init__(
         self,
@@ -142,33 +164,6 @@ class Slot:
     @refused.setter
     def refused(self, value: int) -> None:
         self._set(_REFUSED, value)
-
-    @property
-    def revoke(self) -> bool:
-        """The supervisor takes back what the child has claimed and not started."""
-        return self._memory[self._at + _REVOKE] != 0
-
-    @revoke.setter
-    def revoke(self, value: bool) -> None:
-        self._memory[self._at + _REVOKE] = int(value)
-
-    @property
-    def cancelled(self) -> bool:
-        """The running body's result is not wanted any more."""
-        return self._memory[self._at + _CANCELLED] != 0
-
-    @cancelled.setter
-    def cancelled(self, value: bool) -> None:
-        self._memory[self._at + _CANCELLED] = int(value)
-
-    @property
-    def interrupt(self) -> bool:
-        """The running body has to end now: the grace of the shutdown is over."""
-        return self._memory[self._at + _INTERRUPT] != 0
-
-    @interrupt.setter
-    def interrupt(self, value: bool) -> None:
-        self._memory[self._at + _INTERRUPT] = int(value)
 
     def begin(self, work_id: int, epoch: int, hard_deadline_ns: int) -> int:
         """Note that the body of (work, epoch) starts now; when that is."""

@@ -17,6 +17,7 @@ from celery.worker import state
 from taskplatform.celery import queues
 from taskplatform.celery.address import address_of
 from taskplatform.celery.bell import SHIFT_TASK
+from taskplatform.celery.forking import share_memory
 from taskplatform.celery.identity import Identity, assume
 from taskplatform.celery.steps import register_steps
 from taskplatform.core import registry
@@ -47,6 +48,7 @@ class Supervision(bootsteps.StartStopStep):
         seats = worker.concurrency if in_threads else 1
         self.identity = Identity(uuid7(), worker.hostname, SlotTable.create(), seats)
         assume(self.identity)
+        signals.worker_before_create_process.connect(share_memory)
         # Only now are all modules of the app imported, and what they declare is known.
         registry.finalize_all()
         register_steps(worker.app)

@@ -75,12 +75,8 @@ class Watch:
         new = [one for one in lasting if self._marked.get(one[0].number) != _body(one[1])]
         if not new:
             return set()
-        made_way = self._database.ask(lambda connection: self._make_way(connection, new), None)
-        if made_way is None:
-            # The database is away: the next tick asks again.
-            return set()
-        self._marked |= {slot.number: _body(note) for slot, note in new}
-        return made_way
+        # While the database is away: the next tick asks again.
+        return self._database.ask(lambda connection: self._make_way(connection, new), _NONE)
 
     def _make_way(self, connection: Session, lasting: Sequence[tuple[Slot, Note]]) -> set[str]:
         now = monotonic_ns()
@@ -90,12 +86,16 @@ class Watch:
         )
         ring: set[str] = set()
         for slot, note in lasting:
-            if slot.batch < 2:
-                continue
-            # Ask first, look again after: the child looks at the request after noting a body.
-            slot.revoke = True
-            if slot.note() == note:
-                ring |= self._rescuer.take_back(connection, slot.holder, note)
+            if slot.batch > 1:
+                # Ask first, look again after: the child looks at the request after noting a body.
+                slot.revoke = True
+                if slot.note() == note:
+                    # While this body runs nothing is added. What has ended may be uncommitted
+                    # still, on a busy machine, and would be executed again: the next tick asks.
+                    if slot.owes:
+                        continue
+                    ring |= self._rescuer.take_back(connection, slot.holder, note)
+            self._marked[slot.number] = _body(note)
         return ring
 
     def _take_back_waiting(self, slots: Sequence[Slot], now: int) -> set[str]:

@@ -172,6 +172,7 @@ def told(seen: Outputs, name: str, result: Result) -> Result:
     return result
 
 
+@pytest.mark.timeout(400)
 def test_a_canary_is_found_nowhere(guarded_env: Env, log: Path, tmp_path: Path) -> None:
     """A27, I14. The positive control: every body wrote down the hash of what it was given."""
     env, seen = guarded_env, Outputs()

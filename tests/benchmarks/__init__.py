@@ -1,1 +1,1 @@
-"""The platform beside Celery's own chain, on this machine, in this minute."""
+"""The platform beside others that do the same, on this machine, in this minute."""

@@ -1,83 +1,130 @@
-"""Run the benchmark: `python -m tests.benchmarks [--quick]`, from the repository's root.
+"""Measure the platform beside others: `python -m tests.benchmarks`, from the repository's root.
 
-The platform's five-step pipeline (typed, validated, every step durable before the next one)
-against Celery's chain of five tasks (nothing stored), both without work in their bodies, on the
-same embedded PostgreSQL and Valkey, two processes each, alternating, never both at once. Counted
-from before the first enqueue to the end of the last run: for the platform, its commit as another
-connection sees it; for the chain, its last body. Exit code 1: the bar is missed, or a step was not
-executed exactly once.
+Every contender has its turn alone, on the same servers, in at least three rounds whose order
+rotates; what counts are the ratios within a round. Every execution of a step is counted from
+outside. Exit code 1: a bar is missed, or the platform did not execute each step exactly once.
 """
 
 import argparse
 import json
 import logging
 import sys
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from tests.benchmarks.contenders import CONCURRENCY, Broken, Chain, Contender, Platform
+from tests.benchmarks.bars import judge
+from tests.benchmarks.contender import Contender
+from tests.benchmarks.contenders import NAMES, OURS, absent, load
 from tests.benchmarks.machine import describe
-from tests.benchmarks.measure import Found, Session, Sizes
-from tests.benchmarks.report import BAR, Pair, shortcomings, summary, table
+from tests.benchmarks.measures import MEASURES
+from tests.benchmarks.report.document import document
+from tests.benchmarks.report.plot import plot
+from tests.benchmarks.report.table import bars, table
+from tests.benchmarks.rounds import take
 from tests.benchmarks.servers import Servers, servers
+from tests.benchmarks.session import Plan
+from tests.benchmarks.summary import Summary
 
-FULL = {
-    "platform": Sizes(bulk=10_000, stream=2_500, one_step=15_000, lone=100, cold=8),
-    "chain": Sizes(bulk=250, stream=250, one_step=1_200, lone=100, cold=8),
-}
-QUICK = {
-    "platform": Sizes(bulk=2_500, stream=300, one_step=3_000, lone=34, cold=1),
-    "chain": Sizes(bulk=60, stream=40, one_step=150, lone=34, cold=1),
-}
+_FULL = Plan(seconds=1.5, lone=334, silences=2, backlog=20_000, io=1000, idle=6.0)
+_QUICK = replace(_FULL, seconds=0.4, lone=34, silences=1, idle=3.0)
+_QUICK_MEASURES, _QUICK_CONTENDERS = ("rate", "latency"), (OURS, "chain")
 
 
 def main() -> int:
     """Measure, print, write; return the exit code."""
+    options = _options()
+    contenders, missing = _contenders(options.contenders)
+    for name, why in missing.items():
+        print(f"not measured: {name}, as {why}", flush=True)
+    measures = list(options.only)
+    if "stability" in measures and not options.minutes:
+        measures.remove("stability")
+        print("not measured: stability, which wants --minutes", flush=True)
+    summary = Summary()
+    with servers() as shared:
+        print(f"{options.rounds} rounds on {describe()['processor']}", flush=True)
+        for name in measures:
+            _measure(shared, name, contenders, options, summary)
+        versions = shared.versions()
+    titles = {name: load(name).title for name in contenders}
+    judged = judge(summary)
+    about = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": describe(),
+        "versions": versions,
+        "contenders": {name: _said(load(name)) for name in contenders},
+        "missing": missing,
+        "quick": options.quick,
+        "measures": measures,
+    }
+    _write(options.output, document(summary, judged, about), plot(summary, titles))
+    print(f"\n{table(summary, titles)}\n\n{bars(judged)}\n\nwritten to {options.output}")
+    failed = [one for one in judged if not one.met]
+    print(f"{len(judged) - len(failed)} of {len(judged)} bars met")
+    for name, problems in summary.problems.items():
+        print(f"WENT WRONG: {name}: {'; '.join(problems)}", file=sys.stderr)
+    return 1 if failed or _ours_failed(summary) else 0
+
+
+def _measure(
+    shared: Servers, name: str, contenders: Sequence[str], options: Any, summary: Summary
+) -> None:
+    measure = MEASURES[name]
+    plan: Plan = options.plan
+    wanted = [one for one in measure.contenders if one in contenders]
+    if not wanted:
+        print(f"not measured: {name}, as none of {', '.join(measure.contenders)} is", flush=True)
+        return
+    rounds = 1 if name == "stability" else options.rounds
+    summary.add(take(shared, measure, wanted, plan, rounds))
+
+
+def _said(contender: type[Contender]) -> dict[str, Any]:
+    return {
+        "title": contender.title,
+        "package": contender.package,
+        "version": contender.version(),
+        "durable": contender.durable,
+    }
+
+
+def _contenders(wanted: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    missing = {name: why for name in wanted if (why := absent(name)) is not None}
+    return [name for name in wanted if name not in missing], missing
+
+
+def _ours_failed(summary: Summary) -> bool:
+    ours = {OURS, "app-task", *MEASURES["history"].databases}
+    return bool(ours & summary.problems.keys())
+
+
+def _write(output: Path, found: dict[str, Any], drawn: str) -> None:
+    output.write_text(json.dumps(found, indent=2) + "\n")
+    output.with_suffix(".svg").write_text(drawn)
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks")
     parser.add_argument("--quick", action="store_true", help="less than a minute, noisier")
     parser.add_argument("--rounds", type=int, default=3, help="default 3, and no fewer")
-    parser.add_argument("--output", type=Path, default=Path("benchmarks.json"))
+    parser.add_argument("--minutes", type=float, default=0.0, help="of load, for `stability`")
+    parser.add_argument("--only", nargs="+", choices=MEASURES, metavar="MEASURE",
+                        help=", ".join(MEASURES))  # fmt: skip
+    parser.add_argument("--contenders", nargs="+", choices=NAMES, metavar="CONTENDER",
+                        help=", ".join(NAMES))  # fmt: skip
+    parser.add_argument("--output", type=Path, default=Path("benchmarks.json"),
+                        help="a plot is written beside it")  # fmt: skip
     options = parser.parse_args()
     if options.rounds < 3:
         parser.error("--rounds: a median needs at least 3")
-    sizes = QUICK if options.quick else FULL
-    with servers() as shared:
-        print(f"{options.rounds} rounds on {describe()['processor']}, both sides", flush=True)
-        try:
-            rounds = [_round(shared, sizes, number) for number in range(options.rounds)]
-        except Broken as error:
-            print(f"no result: {error}", file=sys.stderr)
-            return 1
-        versions = shared.versions()
-    found = summary(rounds)
-    missed = shortcomings(found)
-    document = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": describe(),
-        "versions": {**versions, **{name: version(name) for name in ("celery", "psycopg")}},
-        "concurrency": CONCURRENCY,
-        "sizes": {name: asdict(one) for name, one in sizes.items()},
-        "bar": {"bulk_ratio": BAR, "met": not missed, "missed": missed},
-        **found,
-        "rounds": [{"platform": asdict(ours), "chain": asdict(theirs)} for ours, theirs in rounds],
-    }
-    options.output.write_text(json.dumps(document, indent=2) + "\n")
-    print(f"\n{table(found)}\n\nwritten to {options.output}")
-    for one in missed:
-        print(f"BELOW THE BAR: {one}", file=sys.stderr)
-    return 1 if missed else 0
-
-
-def _round(shared: Servers, sizes: dict[str, Sizes], number: int) -> Pair:
-    contenders: list[Contender] = [Platform(shared), Chain(shared)]
-    # Whoever comes second finds a warmer machine: take turns.
-    found: dict[str, Found] = {}
-    for one in contenders if number % 2 == 0 else reversed(contenders):
-        found[one.name] = Session(one, shared, sizes[one.name]).measure()
-        print(f"round {number + 1}, {one.name}: {found[one.name].bulk:,.0f} runs/s", flush=True)
-    return found["platform"], found["chain"]
+    quick = options.quick
+    options.only = options.only or (_QUICK_MEASURES if quick else tuple(MEASURES))
+    options.contenders = options.contenders or (_QUICK_CONTENDERS if quick else NAMES)
+    options.plan = replace(_QUICK if quick else _FULL, minutes=options.minutes)
+    return options
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the kernel knows: the CPU time of processes, and what machine this is."""
+"""What the kernel knows: CPU time and memory of processes, and what machine this is."""
 
 import os
 import platform
@@ -15,20 +15,35 @@ class _Process(NamedTuple):
     seconds: float
 
 
+class Memory(NamedTuple):
+    """MB of processes: shared pages in equal parts to those that share them, or in full to each."""
+
+    pss: float
+    rss: float
+
+
 def cpu_seconds(roots: Iterable[int]) -> float:
     """CPU seconds of these processes, their descendants, and the dead that those waited for."""
     processes = dict(_processes())
-    children: dict[int, list[int]] = defaultdict(list)
-    for pid, process in processes.items():
-        children[process.parent].append(pid)
-    seconds, seen, stack = 0.0, set(), list(roots)
-    while stack:
-        pid = stack.pop()
-        if pid in processes and pid not in seen:
-            seen.add(pid)
-            seconds += processes[pid].seconds
-            stack += children[pid]
-    return seconds
+    return sum(processes[pid].seconds for pid in _tree(processes, roots))
+
+
+def descendants(roots: Iterable[int]) -> list[int]:
+    """These processes and all that they started and that live."""
+    return sorted(_tree(dict(_processes()), roots))
+
+
+def memory(pids: Iterable[int]) -> Memory:
+    """Of these processes together, without their descendants."""
+    pss = rss = 0
+    for pid in pids:
+        try:
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        sizes = {line.split(":")[0]: int(line.split()[1]) for line in lines}
+        pss, rss = pss + sizes["Pss"], rss + sizes["Rss"]
+    return Memory(pss / 1024, rss / 1024)
 
 
 def describe() -> dict[str, object]:
@@ -45,6 +60,20 @@ def describe() -> dict[str, object]:
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
     }
+
+
+def _tree(processes: dict[int, _Process], roots: Iterable[int]) -> set[int]:
+    children: dict[int, list[int]] = defaultdict(list)
+    for pid, process in processes.items():
+        children[process.parent].append(pid)
+    seen: set[int] = set()
+    stack = list(roots)
+    while stack:
+        pid = stack.pop()
+        if pid in processes and pid not in seen:
+            seen.add(pid)
+            stack += children[pid]
+    return seen
 
 
 def _processes() -> Iterator[tuple[int, _Process]]:

@@ -25,13 +25,24 @@ def mark(number: int, step: int) -> None:
     os.write(_descriptors[path], _RECORD.pack(number, step, monotonic_ns()))
 
 
+def last_ns(path: Path) -> int:
+    """When the last record was made, CLOCK_MONOTONIC."""
+    return max(int(at) for _, _, at in _RECORD.iter_unpack(path.read_bytes()))
+
+
 class Marks:
     """The file of records, as the one who judges sees it."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @staticmethod
+    def create() -> "Marks":
+        """Make an empty file, in memory if there is a file system for that."""
         memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-        self._descriptor, path = tempfile.mkstemp(prefix="taskplatform-marks-", dir=memory)
-        self.path = Path(path)
+        descriptor, path = tempfile.mkstemp(prefix="taskplatform-marks-", dir=memory)
+        os.close(descriptor)
+        return Marks(Path(path))
 
     def clear(self) -> None:
         """Forget all records; nothing may be executing."""
@@ -39,11 +50,12 @@ class Marks:
 
     def count(self) -> int:
         """How many bodies have started."""
-        return os.fstat(self._descriptor).st_size // _RECORD.size
+        return self.path.stat().st_size // _RECORD.size
 
-    def last_ns(self) -> int:
-        """When the last record was made, CLOCK_MONOTONIC."""
-        return max(int(at) for _, _, at in _RECORD.iter_unpack(self.path.read_bytes()))
+    def first_ns(self, number: int, step: int) -> int:
+        """When that step of that run first started, CLOCK_MONOTONIC."""
+        records = _RECORD.iter_unpack(self.path.read_bytes())
+        return min(int(at) for run, which, at in records if (run, which) == (number, step))
 
     def problem(self, runs: int, steps: int) -> str | None:
         """What is wrong unless every step of every run, numbered from 0, executed exactly once."""
@@ -58,7 +70,6 @@ class Marks:
             )
         return None
 
-    def close(self) -> None:
+    def remove(self) -> None:
         """Remove the file."""
-        os.close(self._descriptor)
         self.path.unlink()

@@ -18,6 +18,8 @@ from tests.chaos.storm import Storm, storm
 
 _HEALTHY = "the platform itself"
 _PLAIN = "Celery's own chain"
+# Each kind that any mutant is hunted with.
+_ALL = {kind: 2 for one in MUTANTS.values() for kind in one.faults} | {"kill-child": 4}
 
 
 def main(names: list[str]) -> int:
@@ -44,9 +46,7 @@ def main(names: list[str]) -> int:
 def _hunt(folder: Path, name: str, seed: int) -> Verdict:
     if name == _PLAIN:
         return plain_chain(folder, seed)
-    mutant = Mutant("", lambda: None, {"kill-child": 4, "pause-child-beyond-lease": 2})
-    if name != _HEALTHY:
-        mutant = MUTANTS[name]
+    mutant = MUTANTS[name] if name != _HEALTHY else Mutant("", lambda: None, _ALL)
     load = Load(
         folder="",
         api="",
@@ -56,9 +56,10 @@ def _hunt(folder: Path, name: str, seed: int) -> Verdict:
         most=60.0,
         pipeline=mutant.pipeline,
         keyed=mutant.keyed,
-        groups=3,
+        groups=30 if mutant.batch > 1 else 3,
         plain=mutant.plain,
         work=mutant.work,
+        batch=mutant.batch,
     )
     wanted = Storm(seed, mutant.faults, load, pause=0.6, most=60.0, settle=25.0, mutant=mutant.name)
     return storm(folder, wanted)[0]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from taskplatform import get_run, list_runs
+from taskplatform import enqueue_many, get_run, list_runs
 from taskplatform.errors import Conflict, KeyBusy, TaskPlatformError, Unavailable
 from taskplatform.verify.client_log import ClientLog
 from tests.chaos.five import Order, fan, five
@@ -29,7 +29,7 @@ MISHAPS = ("fail", "put-off", "give-up")
 class Load:
     """How many runs are asked for, at how many a second, for so many seconds at most.
 
-    With `on` more are, until the nemesis has ended.
+    With `on` more are, until the nemesis has ended; with `batch` so many at a time.
     `keyed` is the share of runs that have a key, out of `groups` keys; `plain` leaves the mishaps
     and the cancels out, and then each step works for `work` seconds.
     """
@@ -41,6 +41,7 @@ class Load:
     rate: float
     most: float
     on: bool = False
+    batch: int = 1
     pipeline: str = "five"
     keyed: float = 0.05
     groups: int = 8
@@ -62,16 +63,8 @@ class Client:
     def enqueue(self, number: int) -> None:
         """Ask for one run, until somebody answers."""
         dice = random.Random(f"{self.seed}:{number}")
-        load = self.load
-        keyed = dice.random() < load.keyed
-        group = f"group-{dice.randrange(load.groups)}" if keyed else None
-        order = Order(
-            folder=str(self.folder / "ledger"),
-            number=number,
-            api=load.api,
-            group=group,
-            plan=dict.fromkeys(STEPS, (load.work, "")) if load.plain else _plan(dice),
-        )
+        order = self._order(number, dice)
+        group = order.group
         told = {"request": f"{self.seed}-{number}", "key": group}
         while time.monotonic() < self.deadline:
             op = str(uuid4())
@@ -83,10 +76,37 @@ class Client:
                 time.sleep(dice.uniform(0.05, 0.3))
                 continue
             self.book.write("ok", op, "enqueue", run=str(run.id), **told)
-            if not load.plain and dice.random() < 0.02:
+            if not self.load.plain and dice.random() < 0.02:
                 time.sleep(dice.uniform(0, 0.2))
                 self._ask("cancel", run)
             return
+
+    def enqueue_batch(self, first: int) -> None:
+        """Ask for many at once, each without an id by which it could be asked for again."""
+        numbers = range(first, first + self.load.batch)
+        orders = [self._order(one, random.Random(f"{self.seed}:{one}")) for one in numbers]
+        ops = [str(uuid4()) for _ in orders]
+        for op, order in zip(ops, orders, strict=True):
+            self.book.write("invoke", op, "enqueue", key=order.group)
+        try:
+            runs = enqueue_many(self.pipeline, orders)
+        except (Unavailable, KeyBusy) as error:
+            for op in ops:
+                self.book.write("unknown", op, "enqueue", error=str(error))
+            return
+        for op, run in zip(ops, runs, strict=True):
+            self.book.write("ok", op, "enqueue", run=str(run.id))
+
+    def _order(self, number: int, dice: random.Random) -> Order:
+        load = self.load
+        keyed = dice.random() < load.keyed
+        return Order(
+            folder=str(self.folder / "ledger"),
+            number=number,
+            api=load.api,
+            group=f"group-{dice.randrange(load.groups)}" if keyed else None,
+            plan=dict.fromkeys(STEPS, (load.work, "")) if load.plain else _plan(dice),
+        )
 
     def look_after(self, done: threading.Event) -> None:
         """Retry what has failed, as a person would who has mended the cause."""
@@ -140,11 +160,15 @@ def main(load: Load) -> None:
         while True:
             with lock:
                 number = next(numbers)
-            if number >= load.many and (calm.is_set() or time.monotonic() > client.deadline):
+            enough = number >= load.many and calm.is_set()
+            if enough or time.monotonic() > client.deadline:
                 return
             if (wait := begin + number / load.rate - time.monotonic()) > 0:
                 time.sleep(wait)
-            client.enqueue(number)
+            if load.batch > 1:
+                client.enqueue_batch(number * load.batch)
+            else:
+                client.enqueue(number)
 
     threads = [threading.Thread(target=share) for _ in range(4)]
     for thread in threads:

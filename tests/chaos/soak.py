@@ -16,7 +16,7 @@ from tests.chaos.load import Load
 from tests.chaos.storm import Storm, storm
 
 RUNS, RATE, LEAST = 10_000, 13.0, 200
-EACH = dict.fromkeys(KINDS, 10) | {"kill-child": 25, "failpoint": 25}
+EACH = dict.fromkeys(KINDS, 8) | {"kill-child": 20, "failpoint": 20}
 # Seconds between two faults, so that they last as long as the load does.
 PAUSE = 2.0
 

@@ -4,12 +4,14 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from taskplatform import Run, enqueue_many
 from taskplatform.errors import Unavailable
 from taskplatform.storage.connection import close_pools
+from taskplatform.verify.faults.fullness import FullRedis
 from taskplatform.verify.rig import processes
 from taskplatform.verify.rig.bench import Bench, bench
 from tests.acceptance.conftest import forget
@@ -19,6 +21,7 @@ from tests.chaos.percentile import percentile
 from tests.chaos.seen import Seen
 
 LONGER_THAN_A_LEASE = 20.0
+REFUSED = "used memory > 'maxmemory'"
 
 
 @pytest.fixture
@@ -51,6 +54,25 @@ def test_redis_hangs(rig: Bench, seen: Seen) -> None:
     p99 = percentile(took, 99)
     print(f"Redis hung: enqueue p99 {p99 * 1000:.0f} ms; all done {time.monotonic() - at:.1f} s on")
     assert p99 < 0.5
+
+
+@pytest.mark.timeout(150)
+def test_redis_is_full(rig: Bench, seen: Seen) -> None:
+    """F16, W11, G1: a Redis that refuses all writes ends no worker, and what was asked for is done.
+
+    A worker that connects to it anew writes first; Celery took the refusal for its end.
+    """
+    pid = rig.workers[0].pid
+    fault = FullRedis()
+    fault.begin(rig, Random(1))
+    rig.broker.cut()
+    runs = [five.enqueue(_order(seen, number, {})) for number in range(20)]
+    wait_for(lambda: REFUSED in rig.workers[0].log.read_text(), 30, "the worker is refused")
+    fault.end(rig)
+    for run in runs:
+        run.wait(timeout=60)
+    assert rig.workers[0].pid == pid
+    assert rig.workers[0].alive
 
 
 @pytest.mark.timeout(180)

@@ -25,8 +25,8 @@ FAULTS = dict.fromkeys(KINDS, 2) | {"kill-child": 6, "failpoint": 6}
 def test_a_storm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """G1-G5, G7, G8, Q1, Q3, Q23, W10, W11: nothing lost, nothing done twice."""
     seed = int(os.environ.get("CHAOS_SEED", random.randrange(10**6)))
-    load = Load(folder="", api="", seed=seed, many=ASKED, rate=12.0, most=400.0, on=True)
-    wanted = Storm(seed, FAULTS, load, settle=200.0, least=LEAST)
+    load = Load(folder="", api="", seed=seed, many=ASKED, rate=14.0, most=400.0, on=True)
+    wanted = Storm(seed, FAULTS, load, pause=0.7, settle=200.0, least=LEAST)
     verdict, seconds = storm(tmp_path / "history", wanted)
     with capsys.disabled():
         print(f"\n{verdict.text()}\ntook        {seconds:.0f} s")

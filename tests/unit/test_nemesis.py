@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 
@@ -36,6 +36,39 @@ class FindsNobody(Rolls):
             FindsNobody.left -= 1
             raise NoTarget
         return super().begin(bench, dice)
+
+
+class EndsLate(Rolls):
+    """Cannot be ended until another has ended."""
+
+    kind = "ends-late"
+    ended: ClassVar[list[str]] = []
+
+    def seconds(self, dice: Random) -> float:
+        """A moment."""
+        return 0.01
+
+    def end(self, bench: Bench) -> list[int]:
+        """End it, if that can be done."""
+        if "in-its-way" not in self.ended:
+            raise OSError("the disk is full")
+        self.ended.append(self.kind)
+        return []
+
+
+class InItsWay(Rolls):
+    """Lasts a little longer."""
+
+    kind = "in-its-way"
+
+    def seconds(self, dice: Random) -> float:
+        """Longer."""
+        return 0.3
+
+    def end(self, bench: Bench) -> list[int]:
+        """End it."""
+        EndsLate.ended.append(self.kind)
+        return []
 
 
 @pytest.fixture(autouse=True)
@@ -73,3 +106,12 @@ def test_what_one_fault_finds_changes_nothing_of_the_others(tmp_path: Path) -> N
         for misses in (0, 2)
     ]
     assert pids[0][::2] == pids[1][::2]
+
+
+def test_what_cannot_be_ended_yet_is_ended_after_what_is_in_its_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "KINDS", {one.kind: one for one in (EndsLate, InItsWay)})
+    bench = cast(Bench, SimpleNamespace(folder=tmp_path, concurrency=1))
+    Nemesis(bench, 3, {"ends-late": 1, "in-its-way": 1}).rage(0.0, 60)
+    assert EndsLate.ended == ["in-its-way", "ends-late"]

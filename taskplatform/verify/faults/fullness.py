@@ -3,10 +3,8 @@
 from collections.abc import Callable
 from contextlib import closing, suppress
 from random import Random
-from time import monotonic, sleep
 
 import psycopg
-import redis
 from redis import Redis
 
 from taskplatform.errors import TaskPlatformError
@@ -14,10 +12,6 @@ from taskplatform.storage.connection import Session, connect
 from taskplatform.storage.databases import end_sessions, only_read, switch_wal
 from taskplatform.verify.faults.fault import NoTarget, Possible
 from taskplatform.verify.rig.bench import Bench
-
-# A server that another fault has ended meanwhile comes back before.
-_PATIENCE = 60.0
-_FAILURES = (psycopg.Error, redis.RedisError, TaskPlatformError, OSError)
 
 
 class _Lasting(Possible):
@@ -69,7 +63,7 @@ class OnlyRead(_Lasting):
 
     def end(self, bench: Bench) -> list[int]:
         """Let it write again."""
-        _until_done(lambda: _told(bench, lambda one: only_read(one, False)))
+        _told(bench, lambda one: only_read(one, False))
         return bench.everyone()
 
 
@@ -81,9 +75,10 @@ class FullDisk(_Lasting):
     def begin(self, bench: Bench, dice: Random) -> list[int]:
         """Leave nothing free; Postgres now and then needs its next file at once."""
         assert bench.disk is not None
-        bench.disk.fill()
+        if not bench.disk.fill():
+            raise NoTarget
         if dice.random() < 0.5:
-            with suppress(*_FAILURES):
+            with suppress(psycopg.Error, TaskPlatformError):
                 _told(bench, switch_wal)
         return bench.everyone()
 
@@ -111,7 +106,7 @@ class FullRedis(_Lasting):
 
     def end(self, bench: Bench) -> list[int]:
         """Give it all."""
-        _until_done(lambda: _limit(bench, 0))
+        _limit(bench, 0)
         return []
 
 
@@ -123,17 +118,3 @@ def _told(bench: Bench, what: Callable[[Session], None]) -> None:
 def _limit(bench: Bench, limit: int) -> None:
     with Redis.from_url(bench.direct.broker_url, socket_timeout=2) as client:
         client.config_set("maxmemory", limit)
-
-
-def _until_done(what: Callable[[], None]) -> None:
-    """Do it, however often it fails: what is left behind would harm until the end."""
-    until = monotonic() + _PATIENCE
-    while True:
-        try:
-            what()
-        except _FAILURES:
-            if monotonic() > until:
-                raise
-            sleep(0.2)
-        else:
-            return

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from random import Random
 
+import psycopg
 import redis
 
 from taskplatform.errors import TaskPlatformError
@@ -63,6 +64,10 @@ _AT_ONCE = 2
 # So often a fault that finds nobody is tried once more, behind so many others.
 _TRIES = 20
 _BEHIND = 3
+# A server that another fault has ended comes back in less.
+_PATIENCE = 120.0
+_AGAIN = 0.5
+_FAILURES = (TaskPlatformError, redis.RedisError, psycopg.Error, OSError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,7 @@ class _Lasting:
     number: int
     fault: Fault
     until: float
+    latest: float
 
 
 class Nemesis:
@@ -132,15 +138,20 @@ class Nemesis:
         line = {"fault": one.kind, "id": number}
         seconds = fault.seconds(dice)
         began = _moment()
+        now = time.monotonic()
         try:
             pids = fault.begin(self._bench, dice)
-        except (NoTarget, TaskPlatformError, redis.RedisError) as error:
+        except (NoTarget, *_FAILURES) as error:
             self._write({**line, "phase": "missed", "pids": [], "detail": {"why": str(error)}})
+            if seconds and not isinstance(error, NoTarget):
+                # A half of it may be done.
+                self._lasting.append(_Lasting(0, fault, now, now + _PATIENCE))
             return False
         self.done[one.kind] += 1
         self._write({**line, "phase": "begin", "pids": pids, **began})
         if seconds:
-            self._lasting.append(_Lasting(number, fault, time.monotonic() + seconds))
+            until = time.monotonic() + seconds
+            self._lasting.append(_Lasting(number, fault, until, until + _PATIENCE))
         else:
             self._write({**line, "phase": "end", "pids": pids})
         return True
@@ -152,10 +163,18 @@ class Nemesis:
             if left > 0 and len(self._lasting) <= at_most:
                 return
             time.sleep(max(0.0, left))
+            try:
+                pids = first.fault.end(self._bench)
+            except _FAILURES:
+                # Another one may be in its way, which has to end first.
+                if time.monotonic() > first.latest:
+                    raise
+                first.until = time.monotonic() + _AGAIN
+                continue
             self._lasting.remove(first)
-            pids = first.fault.end(self._bench)
-            line = {"fault": first.fault.kind, "phase": "end", "id": first.number, "pids": pids}
-            self._write(line)
+            if first.number:
+                line = {"fault": first.fault.kind, "phase": "end", "id": first.number, "pids": pids}
+                self._write(line)
 
     def _write(self, line: dict[str, object]) -> None:
         os.write(self._log, json.dumps({**_moment(), "detail": {}, **line}).encode() + b"\n")

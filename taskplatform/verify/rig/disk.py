@@ -2,10 +2,14 @@
 
 import os
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 _SIZE = 2 * 1024**3
 _SECONDS = 10
+_TRIES = 20
+# Less cannot be set while somebody writes.
+_SPARE = 64 * 1024
 
 
 class Disk:
@@ -16,10 +20,14 @@ class Disk:
         self._folder = folder
         _run("mount", "-t", "tmpfs", "-o", f"size={_SIZE},mode=0755", "tmpfs", str(folder))
 
-    def fill(self) -> None:
-        """Leave nothing free."""
-        seen = os.statvfs(self._folder)
-        self._resize((seen.f_blocks - seen.f_bfree) * seen.f_frsize)
+    def fill(self) -> bool:
+        """Leave nothing free; whether that was done, since others write at the same time."""
+        for _ in range(_TRIES):
+            seen = os.statvfs(self._folder)
+            with suppress(OSError):
+                self._resize((seen.f_blocks - seen.f_bfree) * seen.f_frsize + _SPARE)
+                return True
+        return False
 
     def free(self) -> None:
         """Make room again."""

@@ -23,6 +23,7 @@ class Mutant:
     keyed: float = 0.05
     plain: bool = False
     work: float = 0.0
+    batch: int = 1
 
 
 # Whoever has slept beyond the lease wakes while another is at the same run: it takes long.
@@ -56,7 +57,16 @@ MUTANTS = {
         Mutant("read-then-insert", doors.read_then_insert, {}, keyed=1.0, plain=True),
         Mutant("answer-before-the-commit", doors.answer_before_the_commit, {"end-sessions": 8}),
         Mutant("retry-makes-another-run", doors.retry_makes_another_run, {"cut-after-commit": 8}),
-        Mutant("unordered-locks", limits.unordered_locks, {}, "fan", 600, 300.0),
+        Mutant(
+            "unordered-locks",
+            limits.unordered_locks,
+            {},
+            many=60,
+            rate=30.0,
+            keyed=1.0,
+            plain=True,
+            batch=10,
+        ),
         Mutant("commits-later", limits.commits_later, {"restart-postgres": 3}),
         Mutant(
             "limit-by-the-workers-clock",

@@ -1,12 +1,16 @@
 """Mutants of who decides: the worker's clock, a lock order of its own, a disk that may wait."""
 
+import random
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 from taskplatform.middleware.throttle import throttle
 from taskplatform.storage import connection as connecting
-from taskplatform.storage import settle_sql, throttles
+from taskplatform.storage import keys, throttles
+from taskplatform.storage.script import Statement
 from tests.chaos.mutants.statements import change, put
 
 _LAZY = """
@@ -34,9 +38,18 @@ def workers_clock() -> None:
 
 
 def unordered_locks() -> None:
-    """A batch locks its rows in any order."""
-    change(settle_sql, "ORDER BY id FOR NO KEY UPDATE", "ORDER BY random() FOR NO KEY UPDATE")
-    change(settle_sql, "ORDER BY w.id\nFOR UPDATE", "ORDER BY random()\nFOR UPDATE")
+    """A batch takes its keys in any order, each a moment after the other."""
+    given = "SELECT * FROM unnest(%b::text[], %b::text[], %b::uuid[])"
+    slowly = f"{given} AS one(p, k, r), LATERAL (SELECT pg_sleep(0.003 + 0 * length(k))) AS _"
+    change(keys, given, slowly.replace("*", "p, k, r", 1))
+
+    def take(wanted: Mapping[tuple[str, str], UUID]) -> Statement:
+        items = list(wanted.items())
+        random.shuffle(items)
+        columns = [pipeline for (pipeline, _), _ in items], [key for (_, key), _ in items]
+        return Statement(vars(keys)["_TAKE"], (*columns, [run for _, run in items]))
+
+    put(keys, "take", take)
 
 
 def commits_later() -> None:

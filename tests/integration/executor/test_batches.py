@@ -1,11 +1,19 @@
 """Batches of short steps: together when ready together, and nobody waits for the slow one."""
 
+import os
+import threading
+from collections.abc import Sequence
+from time import monotonic_ns
+
 import pytest
 
 from taskplatform.core.pipeline import Declaration
 from taskplatform.executor.batch import Batch
 from taskplatform.executor.instruments import Silent
 from taskplatform.storage.claim import held_by
+from taskplatform.storage.settlement import Settlement
+from taskplatform.supervisor.session import Database
+from taskplatform.supervisor.watch import SHORT, Watch
 from tests.integration.executor.house import QUICK, Count, House, Number
 from tests.integration.races.stage import wait_until
 
@@ -111,6 +119,45 @@ def test_a_revoked_batch_gives_back_what_has_not_started(house: House, count: Co
     assert count.times == dict.fromkeys(range(6), 1)
     assert {house.status(run) for run in runs} == {"succeeded"}
     assert child.slot.revoke is False
+    assert not house.stage.wrong()
+
+
+def test_what_has_ended_is_not_given_back(
+    house: House, count: Count, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G2: a commit that takes long, beside a body that lasts, lets no body execute again."""
+    pipeline = Declaration("p", input=Number)
+    child = house.child("a")
+    database = Database(house.stage.url, "watch")
+    watch = Watch(os.getpid(), child.table, database, house.rescuer)
+    settle, committing, go_on = child.settle, threading.Event(), threading.Event()
+
+    def late(settlements: Sequence[Settlement]) -> set[int]:
+        committing.set()
+        assert go_on.wait(10)
+        return settle(settlements)
+
+    @pipeline.step
+    def a(input: Number) -> int:
+        count(input.n)
+        if input.n == 1:
+            note = child.slot.note()
+            assert note is not None
+            assert committing.wait(10)
+            wait_until(lambda: monotonic_ns() > note.started_ns + SHORT * 1e9)
+            assert watch.tick() == {}
+            go_on.set()
+            wait_until(lambda: watch.tick() == {"default": 1})
+            house.work_elsewhere()
+        return input.n
+
+    monkeypatch.setattr(child, "settle", late)
+    runs = house.enqueue(pipeline, 6)
+    house.shift(child)
+    database.ask(lambda connection: connection.close(), None)
+
+    assert count.times == dict.fromkeys(range(6), 1)
+    assert {house.status(run) for run in runs} == {"succeeded"}
     assert not house.stage.wrong()
 
 

@@ -1,0 +1,1 @@
+"""The same results three times: a table, JSON and a plot."""
