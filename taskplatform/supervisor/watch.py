@@ -106,11 +106,12 @@ class Watch:
             if not since or now - since < SHORT * 1e9:
                 continue
             slot.revoke = True
-            if slot.waiting == (since, work_id):
-                holder = slot.holder
-                ring |= self._database.ask(
-                    partial(self._rescuer.take_back_one, holder=holder, work_id=work_id), _NONE
-                )
+            if slot.waiting != (since, work_id):
+                # It was begun between the two looks.
+                slot.revoke = False
+                continue
+            ask = partial(self._rescuer.take_back_one, holder=slot.holder, work_id=work_id)
+            ring |= self._database.ask(ask, _NONE)
         return ring
 
     def _kill(self, slot: Slot, note: Note, why: str) -> None:
