@@ -144,7 +144,8 @@ class Slot:
     @property
     def waiting(self) -> tuple[int, int]:
         """Since when which work is held that nobody has in hand; (0, 0): none."""
-        return self._get(_WAITS), self._get(_WAITS_FOR)
+        since = self._get(_WAITS)
+        return (since, self._get(_WAITS_FOR)) if since else (0, 0)
 
     def wait(self, work_id: int) -> None:
         """Note that the work is held from now on, and waits to be taken in hand."""

@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 # A body that runs longer than this is no short one: it is marked, and what waits behind it freed.
 SHORT = 0.05
+# What a seat holds is begun within milliseconds, and on a busy machine within this.
+WAITS = 0.25
 # ctx.cancelled turns true within half a second.
 WANTED_EVERY = 0.4
 # An interrupted body may clean up for so long.
@@ -100,19 +102,21 @@ class Watch:
 
     def _take_back_waiting(self, slots: Sequence[Slot], now: int) -> set[str]:
         """Take back what seats hold and nobody has in hand: a body blocks the loop, or the GIL."""
-        ring: set[str] = set()
+        waiting: list[tuple[int, int]] = []
         for slot in slots:
             since, work_id = slot.waiting
-            if not since or now - since < SHORT * 1e9:
+            if not since or now - since < WAITS * 1e9:
                 continue
             slot.revoke = True
-            if slot.waiting != (since, work_id):
+            if slot.waiting == (since, work_id):
+                waiting.append((slot.holder, work_id))
+            else:
                 # It was begun between the two looks.
                 slot.revoke = False
-                continue
-            ask = partial(self._rescuer.take_back_one, holder=slot.holder, work_id=work_id)
-            ring |= self._database.ask(ask, _NONE)
-        return ring
+        if not waiting:
+            return set()
+        ask = partial(self._rescuer.take_back_waiting, waiting=waiting)
+        return self._database.ask(ask, _NONE)
 
     def _kill(self, slot: Slot, note: Note, why: str) -> None:
         pid = slot.pid

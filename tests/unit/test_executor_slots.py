@@ -278,3 +278,28 @@ def test_a_report_that_was_cut_off_is_none_until_the_next(table: SlotTable) -> N
     assert slot.note() is not None
     slot.write_report(Report(1, 2, started, 1, 0, 1.0, 2.0))
     assert slot.report() is not None
+
+
+def test_work_waits_until_somebody_takes_it_in_hand(table: SlotTable) -> None:
+    """What the supervisor may take back, and since when."""
+    slot = table.allocate()
+    assert slot.waiting == (0, 0)
+    before = monotonic_ns()
+    slot.wait(7)
+    since, work_id = slot.waiting
+    assert before <= since <= monotonic_ns()
+    assert work_id == 7
+    slot.take_in_hand()
+    assert slot.waiting == (0, 0)
+
+
+def test_a_thousand_slots_are_told_apart(table: SlotTable) -> None:
+    """W18: also where one of them was given back, and taken again."""
+    slots = [table.allocate() for _ in range(1000)]
+    assert [one.number for one in table.taken()] == list(range(1000))
+    slots[500].reset(0)
+    assert len(table.taken()) == 999
+    assert table.allocate().number == 500
+    for slot in slots:
+        slot.holder = slot.number + 1
+    assert [one.holder for one in SlotTable(table.fd).taken()] == list(range(1, 1001))

@@ -462,6 +462,33 @@ def test_transactional_bodies_share_a_few_connections(
     assert answer[0] <= lent_transaction.MOST
 
 
+def test_a_transactional_body_that_gets_no_connection_is_put_off(
+    house: House, crew: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It uses no retry, holds no seat, and says what it waits for."""
+    pipeline = Declaration("p", input=Number, retry=Retry(0))
+    monkeypatch.setattr(lent_transaction, "PATIENCE", 0.05)
+    go, level = threading.Event(), Level()
+
+    @pipeline.step(transactional=True)
+    def a(input: Number, ctx: Context) -> int:
+        with level:
+            assert go.wait(20)
+        return 1
+
+    runs = house.enqueue(pipeline, 12)
+    made = crew(12)
+    with made.crowd() as crowd:
+        crowd.seat(made.claim())
+        wait_until(lambda: made.desk.taken == lent_transaction.MOST == level.now)
+        go.set()
+
+    assert sorted(house.status(run) for run in runs) == ["succeeded"] * 8 + ["waiting"] * 4
+    what = "SELECT DISTINCT waiting_for FROM taskplatform.work"
+    assert house.stage.rows(what) == [("a connection to the database",)]
+    assert house.stage.value("SELECT count(*) FROM taskplatform.step_attempts") == 0
+
+
 def test_throttled_async_bodies_start_with_a_grant_each(house: House, crew: Make) -> None:
     """G8: the limit holds for many at once, and who gets no grant holds no seat."""
     pipeline = Declaration("p", input=Number)
