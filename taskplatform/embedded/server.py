@@ -45,6 +45,9 @@ class Software(Protocol):
     def url(self, port: int) -> str:
         """How to reach it."""
 
+    def mend(self, said: str) -> None:
+        """Do what can be done about the last words of a start that failed."""
+
 
 @dataclass
 class Server:
@@ -141,6 +144,8 @@ class Server:
         log.warning("%s has ended, pid %d; its log: %s", *self._named(), self.log_file)
         if self.ready and time.monotonic() - self.ready_at > STEADY:
             self.failures = 0
+        if not self.ready:
+            self.software.mend(_last_line(self.log_file))
         self.process, self.ready = None, False
         self.failures += 1
         if not self.proven and self.failures >= FIRST_TRIES:

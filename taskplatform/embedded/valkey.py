@@ -1,5 +1,7 @@
 """The embedded Valkey, with an append-only file and no eviction."""
 
+import logging
+import shutil
 import signal
 import socket
 from functools import cached_property
@@ -10,7 +12,10 @@ from taskplatform.embedded.place import Place
 from taskplatform.embedded.server import HOST
 from taskplatform.embedded.software import copy_valkey, valkey_binaries
 
+log = logging.getLogger(__name__)
+
 DATABASES = 64
+_UNREADABLE = "Bad file format reading the append only file"
 
 
 class Valkey:
@@ -63,3 +68,15 @@ class Valkey:
     def url(self, port: int) -> str:
         """For redis-py and kombu."""
         return f"redis://:{self._password}@{HOST}:{port}/0"
+
+    def mend(self, said: str) -> None:
+        """Set a file aside that cannot be read: it held messages, which come again.
+
+        A disk that was full when the server was killed leaves one, and no start would get past it.
+        """
+        if _UNREADABLE not in said:
+            return
+        aside = self.data.with_name("valkey.unreadable")
+        shutil.rmtree(aside, ignore_errors=True)
+        self.data.rename(aside)
+        log.warning("%s cannot be read, and lies in %s now: it starts empty", self.name, aside)

@@ -1,7 +1,7 @@
 """The soak: 10,000 runs of five steps and more than 200 faults of all kinds, by one seed.
 
 `python -m tests.chaos.soak [SEED]`; prints the verdict, exits 1 unless it is a pass. About
-fifteen minutes; the history stays if it is none.
+twenty minutes; the history stays if it is none.
 """
 
 import random
@@ -25,6 +25,7 @@ def main() -> int:
     """Let it come, and print what is left."""
     seed = int(sys.argv[1]) if len(sys.argv) > 1 else random.randrange(10**6)
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
+    print(f"seed {seed}, history in {folder}", flush=True)
     load = Load(folder="", api="", seed=seed, many=RUNS, rate=RATE, most=3600.0, on=True)
     wanted = Storm(seed, EACH, load, pause=PAUSE, most=2400.0, settle=600.0, least=LEAST)
     verdict, seconds = storm(folder, wanted)

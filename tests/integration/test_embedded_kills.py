@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 from taskplatform.embedded import endpoints, leave, stop
 from taskplatform.errors import Unavailable
@@ -74,6 +75,35 @@ def test_a_killed_server_comes_back_at_the_same_address(own_home: Path, name: st
 
         wait_until(lambda: answering(found))
         assert stored(found) == ["committed"]
+
+
+def test_a_broker_whose_file_is_unreadable_starts_empty(own_home: Path) -> None:
+    """F22: killed while its disk was full, it would never start again; messages are rung again."""
+    with user(own_home) as one:
+        found = one.endpoints()
+        with Redis.from_url(found.broker_url) as redis:
+            redis.set("lost", "1")
+            redis.set("with it", "1")
+        before = running(own_home)
+        (file,) = place(own_home).glob("valkey/appendonlydir/*.incr.aof")
+        written = file.read_bytes()
+        file.write_bytes(written[:40] + b"no length" + written[40:])
+
+        os.kill(before.pids["broker"], signal.SIGKILL)
+        wait_until(
+            lambda: running(own_home).pids.get("broker", 0) not in (0, before.pids["broker"])
+        )
+
+        wait_until(lambda: answering(found))
+        with Redis.from_url(found.broker_url) as redis:
+            assert not redis.exists("lost")
+        assert (place(own_home) / "valkey.unreadable").is_dir()
+
+
+def place(home: Path) -> Path:
+    """Where the data of a home lie, which its user may not reach."""
+    remembered = home / "place"
+    return Path(remembered.read_text()) if remembered.exists() else home
 
 
 def test_everything_killed_at_once_starts_again_with_itsdata(own_home: Path) -> None:
