@@ -5,7 +5,8 @@ from math import isfinite, nan
 from time import monotonic_ns
 
 from taskplatform.errors import TimeLimitExceeded
-from taskplatform.executor.slot import Report, Slot
+from taskplatform.executor.notes import Report
+from taskplatform.executor.slot import Slot
 
 
 class Reporter:

@@ -6,9 +6,9 @@ is written), so a reader never sees half of them.
 
 import mmap
 import struct
-from dataclasses import dataclass
 from time import monotonic_ns
-from typing import NamedTuple
+
+from taskplatform.executor.notes import Note, Report
 
 # Where the slots begin, and how long each is.
 HEADER = 4096
@@ -23,31 +23,6 @@ _REPORT_SEQUENCE = 88  # report: work, epoch, started, beat, silence, done, tota
 _WAITS, _WAITS_FOR = 152, 160
 
 FREE, IDLE, SHIFT = 0, 1, 2
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """The body that runs now; a hard deadline of 0 means none."""
-
-    work_id: int
-    epoch: int
-    started_ns: int
-    hard_deadline_ns: int
-
-
-class Report(NamedTuple):
-    """The last word of a body; `done` and `total` are NaN when not known.
-
-    A `silence_ns` of 0 means that it need not report at all.
-    """
-
-    work_id: int
-    epoch: int
-    started_ns: int
-    beat_ns: int
-    silence_ns: int
-    done: float
-    total: float
 
 
 class _Flag:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 
-from taskplatform.executor.slot import Note
+from taskplatform.executor.notes import Note
 from taskplatform.storage import crashes
 from taskplatform.supervisor.session import Database
 

@@ -3,7 +3,8 @@
 import os
 import select
 
-from taskplatform.executor.slot import Note, Slot
+from taskplatform.executor.notes import Note
+from taskplatform.executor.slot import Slot
 from taskplatform.executor.slots import SlotTable
 
 

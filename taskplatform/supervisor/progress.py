@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from math import isnan
 from time import monotonic, monotonic_ns
 
-from taskplatform.executor.slot import Note, Report, Slot
+from taskplatform.executor.notes import Note, Report
+from taskplatform.executor.slot import Slot
 from taskplatform.storage.progress import Told, write
 from taskplatform.supervisor.session import Database
 

@@ -13,7 +13,7 @@ from taskplatform.executor import verdict
 from taskplatform.executor.branch import Branch, open_branch
 from taskplatform.executor.costs import Costs
 from taskplatform.executor.ending import fails, settled
-from taskplatform.executor.slot import Note
+from taskplatform.executor.notes import Note
 from taskplatform.storage import leases
 from taskplatform.storage.claim import Claimed, held_by
 from taskplatform.storage.claim_each import held_by_each

@@ -9,7 +9,8 @@ from functools import partial
 from time import monotonic, monotonic_ns
 
 from taskplatform.executor.begun import HARD_GRACE
-from taskplatform.executor.slot import Note, Slot
+from taskplatform.executor.notes import Note
+from taskplatform.executor.slot import Slot
 from taskplatform.executor.slots import SlotTable
 from taskplatform.storage.connection import Session
 from taskplatform.storage.running import mark_all, still_held

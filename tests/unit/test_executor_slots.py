@@ -11,7 +11,8 @@ import pytest
 
 from taskplatform.executor import slot as slot_words
 from taskplatform.executor import slots
-from taskplatform.executor.slot import FREE, IDLE, SHIFT, Note, Report
+from taskplatform.executor.notes import Note, Report
+from taskplatform.executor.slot import FREE, IDLE, SHIFT
 from taskplatform.executor.slots import SlotTable
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from taskplatform.errors import Conflict
-from taskplatform.executor.slot import Note
+from taskplatform.executor.notes import Note
 from taskplatform.storage import crashes, pauses
 from taskplatform.storage.claim import Claimed, claim_run
 from taskplatform.storage.dispatch import outlook

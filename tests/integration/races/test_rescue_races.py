@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from taskplatform.core.ids import uuid7
-from taskplatform.executor.slot import Note
+from taskplatform.executor.notes import Note
 from taskplatform.storage import leases
 from taskplatform.storage.claim import Claimed, held_by
 from taskplatform.storage.settle import settle
