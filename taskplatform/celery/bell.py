@@ -2,8 +2,10 @@
 
 A shift that has run out of work lingers: it says so in a sorted set and waits on a list of its
 own. A ring takes one lingering shift off the set and wakes it; if there is none, it puts one
-Celery message that opens a shift on the queue. All of it is a hint that may be lost, doubled or
-stale: claims decide, and whoever is not rung looks by itself after a quarter of a second.
+Celery message that opens a shift on the queue. A shift that finds work again and again as soon as
+it has done some *attends*: it looks by itself within a few milliseconds, and a single ring wakes
+nobody else. All of it is a hint that may be lost, doubled or stale: claims decide, and whoever is
+not rung looks by itself after a quarter of a second.
 """
 
 import os
@@ -22,15 +24,27 @@ from taskplatform.errors import Unavailable
 SHIFT_TASK = "taskplatform.shift"
 # More messages than this on one queue would only open shifts that find nothing.
 MOST_MESSAGES = 32
+# Whoever attends takes so many runs of short steps in one go, and rings others if there are more
+# than it can take. So a ring for no more than that wakes nobody else, and one for more a few.
+ENOUGH_FOR_ONE = 32
+FEW_MESSAGES = 4
 SLICE = 0.1
+# So long whoever attends is believed to.
+ATTENDS = 0.1
 
-# KEYS: lingering set, Celery's queue. ARGV: rings wanted, most messages, prefix of the listeners'
-# own lists, messages. Whoever is rung is taken off the set: the next ring is for somebody else.
+# KEYS: lingering set, Celery's queue, attending set. ARGV: rings wanted, most messages, prefix of
+# the listeners' own lists, how many are enough for one who attends (less than 0: it is the one who
+# rings), few. Whoever is rung is taken off the set: the next ring is for somebody else. The answer
+# is how many messages are wanted; -1: nobody was woken, since somebody attends.
 _RING = """
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+local wanted, most, enough = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[4])
+local attended = enough >= 0 and redis.call('ZCOUNT', KEYS[3], now, '+inf') > 0
+if attended and wanted <= enough then return -1 end
+if attended then most = math.min(most, tonumber(ARGV[5])) end
+wanted = math.min(wanted, tonumber(ARGV[2]))
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
-local wanted = tonumber(ARGV[1])
 while wanted > 0 do
     local listener = redis.call('ZPOPMAX', KEYS[1])[1]
     if not listener then break end
@@ -38,26 +52,40 @@ while wanted > 0 do
     redis.call('PEXPIRE', ARGV[3] .. listener, 2000)
     wanted = wanted - 1
 end
-local room = tonumber(ARGV[2]) - redis.call('LLEN', KEYS[2])
-for number = 4, #ARGV do
-    if wanted < 1 or room < 1 then break end
-    redis.call('LPUSH', KEYS[2], ARGV[number])
-    wanted = wanted - 1
-    room = room - 1
-end
+if wanted > 0 then wanted = math.min(wanted, most - redis.call('LLEN', KEYS[2])) end
+return math.max(wanted, 0)
 """
 
-# KEYS: the listener's own list, lingering sets. ARGV: the listener, seconds.
+# KEYS: the listener's own list, pairs of a lingering and an attending set. ARGV: the listener,
+# seconds. The answer is 1 if somebody else attends on all of the queues.
 _LINGER = """
 local time = redis.call('TIME')
-local ends = tonumber(time[1]) + tonumber(time[2]) / 1000000 + tonumber(ARGV[2])
+local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+local attended = 1
 redis.call('DEL', KEYS[1])
-for number = 2, #KEYS do
-    redis.call('ZADD', KEYS[number], ends, ARGV[1])
+for number = 2, #KEYS, 2 do
+    redis.call('ZADD', KEYS[number], now + tonumber(ARGV[2]), ARGV[1])
     redis.call('PEXPIRE', KEYS[number], 5000)
+    redis.call('ZREM', KEYS[number + 1], ARGV[1])
+    if redis.call('ZCOUNT', KEYS[number + 1], now, '+inf') == 0 then attended = 0 end
 end
+return attended
 """
 
+# KEYS: attending sets. ARGV: who attends, seconds (0: no more).
+_ATTEND = """
+local time = redis.call('TIME')
+local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+for number = 1, #KEYS do
+    redis.call('ZREMRANGEBYSCORE', KEYS[number], '-inf', now)
+    if tonumber(ARGV[2]) > 0 then
+        redis.call('ZADD', KEYS[number], now + tonumber(ARGV[2]), ARGV[1])
+        redis.call('PEXPIRE', KEYS[number], 5000)
+    else
+        redis.call('ZREM', KEYS[number], ARGV[1])
+    end
+end
+"""
 
 # KEYS: the guard, queues. ARGV: how long the guard is kept, messages.
 _ONCE = """
@@ -82,16 +110,46 @@ class Bell:
         )
         self._ring = self._redis.register_script(_RING)
         self._linger = self._redis.register_script(_LINGER)
+        self._attend = self._redis.register_script(_ATTEND)
         self._once = self._redis.register_script(_ONCE)
 
-    def ring(self, queues: Mapping[str, int], most: int = MOST_MESSAGES) -> None:
-        """Wake up to so many processes for each queue. Raises Unavailable."""
+    def ring(
+        self, queues: Mapping[str, int], most: int = MOST_MESSAGES, *, attends: bool = False
+    ) -> bool:
+        """Wake up to so many processes for each queue; `attends`: others than those who attend.
+
+        True: nobody had to be woken, since somebody attends to every queue. Raises Unavailable.
+        """
+        enough = -1 if attends else ENOUGH_FOR_ONE
+        attended = True
         try:
             for queue, wanted in queues.items():
-                wanted = min(wanted, most)
-                messages = [message(SHIFT_TASK, queue) for _ in range(wanted)]
-                keys = [self._key("lingering", queue), self._list(queue)]
-                self._ring(keys=keys, args=[wanted, most, self._key("bell", ""), *messages])
+                keys = [
+                    self._key("lingering", queue),
+                    self._list(queue),
+                    self._key("attending", queue),
+                ]
+                own = self._key("bell", "")
+                args: list[int | str] = [wanted, most, own, enough, FEW_MESSAGES]
+                # Most rings need none, so they are not made before that is known.
+                messages = self._ring(keys=keys, args=args)
+                attended = attended and messages < 0
+                if messages > 0:
+                    made = [message(SHIFT_TASK, queue) for _ in range(messages)]
+                    self._redis.lpush(self._list(queue), *made)
+        except redis.RedisError as error:
+            raise Unavailable(f"broker unavailable: {error}") from error
+        return attended
+
+    def attend(self, queues: Sequence[str], listener: str, seconds: float) -> None:
+        """Tell that the listener looks at the queues often, for so long; 0: no more.
+
+        Raises Unavailable.
+        """
+        try:
+            self._attend(
+                keys=[self._key("attending", queue) for queue in queues], args=[listener, seconds]
+            )
         except redis.RedisError as error:
             raise Unavailable(f"broker unavailable: {error}") from error
 
@@ -114,13 +172,15 @@ class Bell:
         Raises Unavailable.
         """
         lingering = [self._key("lingering", queue) for queue in queues]
+        sets = [self._key(what, queue) for queue in queues for what in ("lingering", "attending")]
         own = self._key("bell", listener)
         ends = monotonic() + seconds
         left_by_ring = False
         try:
-            self._linger(keys=[own, *lingering], args=[listener, seconds + SLICE])
-            # What was enqueued a moment ago rang when nobody was listening yet.
-            yield False
+            # What was enqueued a moment ago rang when nobody was listening yet. Whoever attends
+            # sees it in any case.
+            if not self._linger(keys=[own, *sets], args=[listener, seconds + SLICE]):
+                yield False
             while (left := ends - monotonic()) > 0:
                 rung = self._redis.blpop([own], timeout=max(0.01, min(SLICE, left)))
                 left_by_ring = rung is not None and len(queues) == 1
@@ -152,10 +212,10 @@ class Bell:
         return f"{self._address.prefix}{queue}{self._address.suffix}"
 
 
-def ring(queues: Mapping[str, int]) -> None:
-    """Ring from a process that is no worker. Raises Unavailable."""
+def ring(queues: Mapping[str, int]) -> bool:
+    """Ring from a process that is no worker; whether somebody attends. Raises Unavailable."""
     app = installed()
-    bell(Address(redis_url(broker_url())) if app is None else address_of(app)).ring(queues)
+    return bell(Address(redis_url(broker_url())) if app is None else address_of(app)).ring(queues)
 
 
 _bells: dict[tuple[int, str, str], Bell] = {}

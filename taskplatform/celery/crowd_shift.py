@@ -69,7 +69,9 @@ class CrowdShift(Shift):
         if not desk.taken:
             with suppress(Unavailable):
                 desk.rest()
-        if self._more and not desk.table.shutting_down:
+        if self._attends_until:
+            self._disregard()
+        elif self._more and not desk.table.shutting_down:
             self.ring({self._queues[0]: 1})
 
     def _claim_on(self, crowd: Crowd, until: float) -> None:

@@ -4,13 +4,17 @@ import atexit
 import logging
 import os
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 
 logger = logging.getLogger("taskplatform.client")
 
-Ring = Callable[[Mapping[str, int]], object]
+# Whether somebody attends, so that the next ring may come a little later.
+Ring = Callable[[Mapping[str, int]], bool | None]
 LAST_MOMENT = 1.0
+# Whoever attends looks several times in this time. If that ends, it is what a ring comes late.
+PAUSE = 0.005
 
 
 class Ringer:
@@ -58,7 +62,8 @@ class Ringer:
                 queues, self._wanted = dict(self._wanted), Counter()
                 self._ringing = True
             try:
-                self._ring(queues)
+                if self._ring(queues) and not self._leaving:
+                    time.sleep(PAUSE)
                 self._away = False
             except Exception as error:
                 self._note(error)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from time import monotonic
 
-from taskplatform.celery.bell import SLICE, Bell
+from taskplatform.celery.bell import ATTENDS, SLICE, Bell
 from taskplatform.errors import Unavailable
 from taskplatform.executor.batch import Batch
 from taskplatform.executor.child import Child
@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 LOOK = 0.25
 # So long a shift looks for work alone before it tries a broker again that was away.
 AGAIN = 1.0
+# How often one that attends says so again.
+_SAY = ATTENDS / 2
 
 
 class Shift:
@@ -34,6 +36,9 @@ class Shift:
         self._bell = bell
         self._linger_seconds = linger_seconds
         self._broker_away = False
+        self._listener = f"{child.worker}:{child.slot.number}"
+        self._attends_until = 0.0
+        self._rang_others = 0.0
 
     def work(self, until: float) -> None:
         """Work until nothing is left, somebody else needs the child, or `until` (monotonic)."""
@@ -51,12 +56,16 @@ class Shift:
                     child.backoff.reset()
                 if claimed:
                     # Whoever wakes to more than it can take wakes the next one.
-                    if more and woken:
-                        self.ring({self._queues[0]: 1})
+                    if more and (woken or self._may_ring_others()):
+                        self._ring_others()
                     woken = False
+                    if self._attends_until and claimed[0].started:
+                        self._disregard()
                     Batch(child, self.ring).execute(claimed)
                     # If not, lingering begins with a look, which costs less than a vain claim.
-                    look = more
+                    look = more or self._attends_until != 0
+                    if look and not claimed[0].started:
+                        self._attend()
                     if child.table.messages_wait or self._is_over(until):
                         break
                 elif self._linger(until):
@@ -71,10 +80,44 @@ class Shift:
             self._rest(pause)
         finally:
             child.slot.state = IDLE
-        if more and not child.table.shutting_down:
-            self.ring({self._queues[0]: 1})
+        if self._attends_until:
+            self._disregard()
+        elif more and not child.table.shutting_down:
+            self._ring_others()
         if child.leaving and not child.table.shutting_down:
             os.kill(os.getpid(), signal.SIGTERM)
+
+    def _attend(self) -> None:
+        """Tell that this child looks again as soon as it has done what it has."""
+        now = monotonic()
+        if now < self._attends_until - _SAY:
+            return
+        try:
+            self._bell.attend(self._queues, self._listener, ATTENDS)
+            self._attends_until = now + ATTENDS
+        except Unavailable as error:
+            logger.debug("nobody knows that this child attends: %s", error)
+
+    def _disregard(self) -> None:
+        """Attend no more; what was meant for this child meanwhile is for the others."""
+        self._attends_until = 0.0
+        try:
+            self._bell.attend(self._queues, self._listener, 0)
+        except Unavailable as error:
+            logger.debug("this child is still thought to attend: %s", error)
+        if self._child.ready(self._queues) and not self._child.table.shutting_down:
+            self._ring_others()
+
+    def _may_ring_others(self) -> bool:
+        # Rings that nobody else hears are up to this child, while there is more than enough.
+        return self._attends_until != 0 and monotonic() > self._rang_others + ATTENDS
+
+    def _ring_others(self) -> None:
+        self._rang_others = monotonic()
+        try:
+            self._bell.ring({self._queues[0]: 1}, attends=True)
+        except Unavailable as error:
+            logger.debug("ring lost: %s", error)
 
     def ring(self, queues: dict[str, int]) -> None:
         """Ring, if the broker can be reached; a ring is a hint."""
@@ -120,9 +163,10 @@ class Shift:
     def _listen(self, until: float) -> bool:
         child = self._child
         seconds = max(SLICE, min(self._linger_seconds, until - monotonic()))
-        listener = f"{child.worker}:{child.slot.number}"
-        look = 0.0
-        with closing(self._bell.listen(self._queues, seconds, listener)) as listening:
+        look, at_once = 0.0, True
+        # Who attends is no longer believed to when this has begun: then it is looked once more.
+        self._attends_until = 0.0
+        with closing(self._bell.listen(self._queues, seconds, self._listener)) as listening:
             for rung in listening:
                 if rung:
                     return True
@@ -130,7 +174,10 @@ class Shift:
                     return False
                 if monotonic() > look:
                     if child.ready(self._queues):
+                        if at_once:
+                            self._attend()
                         return True
                     look = monotonic() + LOOK
+                at_once = False
         # A ring that came between the last wait and the end of listening went to nobody.
         return child.ready(self._queues)

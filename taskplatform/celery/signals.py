@@ -23,10 +23,11 @@ from taskplatform.core.step import Step
 _HOSTNAME = socket.gethostname()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Token:
     task: Any
     request: Any
+    stacks: tuple[list[Any], list[Any]]
     watched: ExitStack | None
 
 
@@ -49,26 +50,27 @@ class CelerySignals:
         # As Task.push_request would, but that looks for custom headers among what it is given,
         # which cost more than all else that is done around a step.
         request = Context.__new__(Context)
-        request.__dict__.update(
-            id=task_id,
-            root_id=run,
-            task=step.task_name,
-            args=(),
-            kwargs=kwargs,
-            retries=number - 1,
-            hostname=self._hostname,
-            delivery_info=self._deliveries.get(step.task_name) or self._delivery(step),
-            is_eager=False,
-            called_directly=False,
-        )
-        task.request_stack.push(request)
-        _task_stack.push(task)
+        request.__dict__ = {
+            "id": task_id,
+            "root_id": run,
+            "task": step.task_name,
+            "args": (),
+            "kwargs": kwargs,
+            "retries": number - 1,
+            "hostname": self._hostname,
+            "delivery_info": self._deliveries.get(step.task_name) or self._delivery(step),
+            "is_eager": False,
+            "called_directly": False,
+        }
+        # The lists are this thread's own. To pop them is all that the stacks would do, but for
+        # forgetting a list that becomes empty.
+        stacks = task.request_stack.push(request), _task_stack.push(task)
         watched = sentry.watch(task, request)
         if signals.task_prerun.receivers:
             signals.task_prerun.send(
                 sender=task, task_id=task_id, task=task, args=(), kwargs=kwargs
             )
-        return _Token(task, request, watched)
+        return _Token(task, request, stacks, watched)
 
     def entered(self, token: _Token | None) -> None:
         """Make the step's task current in the thread of the event loop, too."""
@@ -107,8 +109,9 @@ class CelerySignals:
             if token.watched is not None:
                 sentry.close(token.watched, state, error)
         finally:
-            _task_stack.pop()
-            token.task.pop_request()
+            requests, tasks = token.stacks
+            tasks.pop()
+            requests.pop()
 
     def _delivery(self, step: Step) -> dict[str, Any]:
         queue = step.queue or self._default_queue
@@ -118,9 +121,9 @@ class CelerySignals:
 
 def _announce(task: Any, request: Any, outcome: Outcome, error: BaseException | None) -> str:
     match outcome:
-        case Succeeded(output):
+        case Succeeded():
             if signals.task_success.receivers:
-                signals.task_success.send(sender=task, result=output)
+                signals.task_success.send(sender=task, result=outcome.output)
             return "SUCCESS"
         case Failed() | TimedOut():
             if signals.task_failure.receivers and error is not None:

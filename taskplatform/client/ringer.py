@@ -8,9 +8,9 @@ from taskplatform.celery.ringer import Ringer
 _BELL = "taskplatform.celery.bell"
 
 
-def _bell(queues: Mapping[str, int]) -> None:
+def _bell(queues: Mapping[str, int]) -> bool:
     # Loads Celery, in the background, when the first run is enqueued.
-    importlib.import_module(_BELL).ring(queues)
+    return bool(importlib.import_module(_BELL).ring(queues))
 
 
 # Starts its thread when it is first asked to ring.

@@ -21,7 +21,7 @@ from taskplatform.core.step import Step
 _LEAST_PUT_OFF = 1.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Advance:
     """Store the output and go on."""
 

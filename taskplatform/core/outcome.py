@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from taskplatform.core.failure import Failure
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Succeeded:
     """The body returned; the output is validated and encoded."""
 

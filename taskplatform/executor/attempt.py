@@ -25,17 +25,10 @@ def attempt(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome:
     Raises Revoked if the claim was taken back, Unreadable, and psycopg.Error or Unavailable if a
     middleware could not ask the database, before the body started.
     """
-
-    def body() -> Outcome:
-        begun = begin(child, branch)
-        if not isinstance(begun, Begun):
-            return begun
-        return begun.outcome(partial(_call, child, branch, begun, arguments))
-
     branch.step_started_at = monotonic()
     branch.progress, branch.log = NO_PROGRESS, None
     if not branch.step.throttles:
-        return body()
+        return _execute(child, branch, arguments)
     known = StepAttempt(
         branch.step,
         branch.claimed.run_id,
@@ -43,7 +36,7 @@ def attempt(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome:
         branch.step.read_input(branch.claimed.input),
         child.transaction,
     )
-    return compose(AROUND_STEP, known, body)()
+    return compose(AROUND_STEP, known, partial(_execute, child, branch, arguments))()
 
 
 def arguments_of(child: Child, branch: Branch) -> dict[str, Any]:
@@ -72,6 +65,13 @@ def context(child: Child, branch: Branch) -> Context:
         cancelled=lambda: child.slot.cancelled,
         connection=child.own_transaction.connection if branch.step.transactional else None,
     )
+
+
+def _execute(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome:
+    begun = begin(child, branch)
+    if not isinstance(begun, Begun):
+        return begun
+    return begun.outcome(partial(_call, child, branch, begun, arguments))
 
 
 def _call(child: Child, branch: Branch, begun: Begun, arguments: dict[str, Any]) -> Any:

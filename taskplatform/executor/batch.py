@@ -61,6 +61,8 @@ class Batch:
             # While the child lives, nobody else would ever be given what it holds.
             self._child.forsake()
             raise
+        finally:
+            self._child.time_limit.rest()
 
     def _execute(self, claimed: Sequence[Claimed]) -> None:
         self._child.slot.revoke = self._child.slot.owes = False
@@ -116,7 +118,7 @@ class Batch:
         if outcome is None:
             return False
         with self._guard:
-            if branch.step.transactional and isinstance(outcome, Succeeded):
+            if branch.step.transactional and type(outcome) is Succeeded:
                 self._add_stored(branch, self._store(self._child, branch, outcome))
             else:
                 self._add(branch, outcome)
@@ -159,7 +161,7 @@ class Batch:
             self._add(branch, stored)
 
     def _outcome(self, child: Child, branch: Branch) -> Outcome | Settlement:
-        if rests(branch):
+        if branch.step.kind is not Kind.BODY and rests(branch):
             began = monotonic()
             if (moved := move(child, branch)) is not None:
                 # Cheap, and known to be: thousands that rest are claimed in batches, too.
@@ -215,16 +217,18 @@ class Batch:
         for branch, settlement, outcome in pending:
             if settlement.work_id not in accepted:
                 continue
-            match settlement.then:
-                case Keep(step) if isinstance(outcome, Succeeded):
-                    branch.advance(outcome.output, step)
-                    self._going_on.append(branch)
+            then = settlement.then
+            if type(then) is Keep and type(outcome) is Succeeded:
+                branch.advance(outcome.output, then.step)
+                self._going_on.append(branch)
         self._follow_up([one for _, one, _ in pending if one.work_id in accepted])
 
     def _follow_up(self, committed: Sequence[Settlement]) -> None:
-        if failed := [one.run_id for one in committed if fails(one)]:
+        # What is kept concerns nobody else.
+        left = [one for one in committed if type(one.then) is not Keep]
+        if failed := [one.run_id for one in left if fails(one)]:
             self._child.end_children(failed)
-        rung = standing.made_ready(committed)
+        rung = standing.made_ready(left)
         for queue, many in self._child.woken_elsewhere().items():
             rung[queue] = rung.get(queue, 0) + many
         if rung:

@@ -47,15 +47,14 @@ def begin(child: Child, branch: Branch) -> "Begun | Withheld":
     if step.transactional and (why := _not_begun(child, seconds)):
         return why
     hard = monotonic_ns() + int((seconds + HARD_GRACE) * 1e9)
-    reporter = child.reporter
-    work_id, epoch = branch.claimed.work_id, branch.claimed.epoch
-    started_ns = child.slot.begin(work_id, epoch, hard)
+    reporter, slot, claimed = child.reporter, child.slot, branch.claimed
+    started_ns = slot.begin(claimed.work_id, claimed.epoch, hard)
     if reporter is not None:
-        reporter.begin(work_id, epoch, started_ns, step.heartbeat)
+        reporter.begin(claimed.work_id, claimed.epoch, started_ns, step.heartbeat)
     # After the note, never before it: either the supervisor sees the note and spares this claim,
     # or its request is seen here.
-    if child.slot.revoke:
-        child.slot.end()
+    if slot.revoke:
+        slot.end()
         child.own_transaction.discard()
         raise Revoked
     return Begun(child, branch, seconds)

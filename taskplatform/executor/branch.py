@@ -16,7 +16,10 @@ from taskplatform.storage.claim import Claimed
 
 @dataclass(slots=True)
 class Branch:
-    """What the executor knows of a branch; `step` is the next one to execute."""
+    """What the executor knows of a branch; `step` is the next one to execute.
+
+    `place` is where its stage is, if all those before it and none after it have outputs; else -1.
+    """
 
     claimed: Claimed
     declaration: Declaration[Any]
@@ -24,6 +27,7 @@ class Branch:
     failures: int
     put_off: float
     started: bool
+    place: int
     rested: bool = False
     first_body_at: float | None = None
     step_started_at: float = 0.0
@@ -62,6 +66,9 @@ class Branch:
 
     def following(self) -> Stage:
         """The stage after the current step, once that has an output; empty: the run is done."""
+        stages = self.declaration.stages
+        if self.place >= 0:
+            return stages[self.place + 1] if self.place + 1 < len(stages) else ()
         done = {**self.claimed.versions, self.step.name: self.step.version}
         if self.claimed.failing:
             undo = next_compensation(self.declaration, done)
@@ -74,6 +81,8 @@ class Branch:
         assert step is not None
         self.claimed.outputs[self.step.name] = output
         self.claimed.versions[self.step.name] = self.step.version
+        if self.place >= 0:
+            self.place += 1
         self.step = step
         self.failures = 0
         self.put_off = 0.0
@@ -109,5 +118,22 @@ def open_branch(claimed: Claimed, declaration: Declaration[Any]) -> Branch | Non
         failures=claimed.failures if same else 0,
         put_off=claimed.put_off if same else 0.0,
         started=claimed.started,
+        place=_place(claimed, declaration, step),
         rested=same and claimed.rest is not None,
     )
+
+
+def _place(claimed: Claimed, declaration: Declaration[Any], step: Step) -> int:
+    """Where the step is in a run that has gone straight to it, by the code as it is now."""
+    if claimed.branch or claimed.failing:
+        return -1
+    done = claimed.versions
+    before = 0
+    for place, stage in enumerate(declaration.stages):
+        if stage[0] is step:
+            return place if before == len(done) else -1
+        for one in stage:
+            if one.name not in done:
+                return -1
+            before += 1
+    return -1

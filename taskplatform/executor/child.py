@@ -104,8 +104,8 @@ class Child:
         return not self.slot.lease_holds or self.must_end()
 
     def must_yield(self) -> bool:
-        """The shift should end at the next step boundary."""
-        return self.table.messages_wait or self.must_stop()
+        """The shift should end at the next step boundary; `must_stop` is asked there."""
+        return self.leaving or self.table.disturbed or self.slot.interrupt
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
@@ -184,15 +184,22 @@ class Child:
                         accepted |= committed(self.connection, settlements)
                     rest = [one for one in settlements if one.work_id not in accepted]
                     accepted |= settle(
-                        self.connection, rest, worker=self.worker_name, woken=self._woken
+                        self.connection,
+                        rest,
+                        worker=self.worker_name,
+                        woken=self._woken,
+                        again=asked_before,
                     )
                 self._count_refused(settlements, accepted)
                 return accepted
+            except psycopg.errors.UniqueViolation:
+                if asked_before:
+                    raise
+                # An earlier try was committed, after it was asked whether it is.
+                asked_before = True
             except _AWAY as error:
                 asked_before = True
-                logger.warning(
-                    "commit failed, trying again in %.2g s: %s", pause, first_line(error)
-                )
+                logger.warning("commit failed, again in %.2g s: %s", pause, first_line(error))
                 self.link.drop_if_broken(error)
                 if self._give_up():
                     return accepted
@@ -229,9 +236,7 @@ class Child:
                 with self.lock:
                     return was_committed(self.connection, settlement)
             except _AWAY as error:
-                logger.warning(
-                    "is it committed? asking again in %.2g s: %s", pause, first_line(error)
-                )
+                logger.warning("is it committed? again in %.2g s: %s", pause, first_line(error))
                 self.link.drop_if_broken(error)
                 if self._give_up():
                     return False
@@ -243,6 +248,8 @@ class Child:
         return self.table.cold or (grace != 0 and time.monotonic_ns() > grace)
 
     def _count_refused(self, settlements: Sequence[Settlement], accepted: set[int]) -> None:
+        if len(accepted) == len(settlements):
+            return
         refused = [one for one in settlements if one.work_id not in accepted]
         late = sum(1 for one in refused if one.result or one.attempt)
         if late:

@@ -27,16 +27,27 @@ from taskplatform.storage.settlement import (
 )
 
 
-def settled(claimed: Claimed, then: Then, **more: Any) -> Settlement:
+def settled(
+    claimed: Claimed,
+    then: Then,
+    result: Result | None = None,
+    attempt: Attempt | None = None,
+    handlers: Sequence[Handler] = (),
+    **forked: Any,
+) -> Settlement:
     """What becomes of claimed work."""
     return Settlement(
         claimed.work_id,
         claimed.epoch,
         claimed.run_id,
         then,
-        branch=claimed.branch != "",
-        parent_run=claimed.parent_run,
-        **more,
+        result,
+        attempt,
+        handlers,
+        None,
+        claimed.branch != "",
+        claimed.parent_run,
+        **forked,
     )
 
 

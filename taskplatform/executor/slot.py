@@ -105,7 +105,7 @@ class Slot:
 
     @property
     def lease_holds(self) -> bool:
-        return monotonic_ns() < self._get(_LEASE)
+        return monotonic_ns() < self._words[(self._at + _LEASE) // 8]
 
     @property
     def batch(self) -> int:
@@ -144,12 +144,19 @@ class Slot:
     def begin(self, work_id: int, epoch: int, hard_deadline_ns: int) -> int:
         """Note that the body of (work, epoch) starts now; when that is."""
         now = monotonic_ns()
-        self._write(_SEQUENCE, (work_id, epoch, now, hard_deadline_ns))
+        # As _write, which is too slow for what is done around every body.
+        words, place = self._words, (self._at + _SEQUENCE) // 8
+        number = words[place] | 1
+        words[place] = number
+        words[place + 1], words[place + 2] = work_id, epoch
+        words[place + 3], words[place + 4] = now, hard_deadline_ns
+        words[place] = number + 1
         return now
 
     def end(self) -> None:
         """Note that no body runs."""
-        self._write(_SEQUENCE, (0, 0, 0, 0))
+        # One word, which nobody can see half of; without it the rest means nothing.
+        self._words[(self._at + _SEQUENCE) // 8 + 1] = 0
         self._memory[self._at + _CANCELLED] = 0
 
     def note(self) -> Note | None:

@@ -93,7 +93,7 @@ class SlotTable:
 
     @property
     def shutting_down(self) -> bool:
-        return self.grace_ends_ns != 0 or self.cold
+        return self._words[_GRACE_ENDS // 8] != 0 or self._memory[_COLD] != 0
 
     @property
     def cold(self) -> bool:
@@ -102,6 +102,11 @@ class SlotTable:
     @cold.setter
     def cold(self, value: bool) -> None:
         self._memory[_COLD] = int(value)
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether the worker shuts down, or messages wait: all that is in the first two words."""
+        return self._words[_GRACE_ENDS // 8] != 0 or self._words[_COLD // 8] != 0
 
     @property
     def messages_wait(self) -> bool:

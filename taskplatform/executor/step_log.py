@@ -23,16 +23,16 @@ current_log: "ContextVar[StepLog | None]" = ContextVar("taskplatform_step_log", 
 class StepLog:
     """The log of one attempt; of what does not fit the first lines are cut."""
 
-    __slots__ = ("_bytes", "_cut", "_entries", "_lines", "closed", "conceal")
+    # Of the class, until something is logged: there is one log for each attempt.
+    _entries: deque[tuple[str, int, int]] | None = None
+    _lines = 0
+    _bytes = 0
+    _cut = 0
+    closed = False
 
     def __init__(self, secrets: Callable[[], Iterable[str]] = tuple) -> None:
         """`secrets` tells what must not be in it; asked when something is logged."""
         self.conceal = Concealment(secrets)
-        self._entries: deque[tuple[str, int, int]] | None = None
-        self._lines = 0
-        self._bytes = 0
-        self._cut = 0
-        self.closed = False
 
     def add(self, entry: str) -> None:
         """Keep an entry of one line or several; after the end of the attempt nothing is kept."""

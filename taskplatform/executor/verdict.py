@@ -2,11 +2,12 @@
 
 import random
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from time import monotonic
 
 from taskplatform.core.disposition import Advance, Again, Disposition, Fail, HandBack, dispose
 from taskplatform.core.failure import Failure
-from taskplatform.core.outcome import Outcome
+from taskplatform.core.outcome import Outcome, Succeeded
 from taskplatform.core.segments import same_segment
 from taskplatform.core.shapes import Kind
 from taskplatform.core.stages import Stage
@@ -42,6 +43,8 @@ class Room:
 
 def judge(branch: Branch, outcome: Outcome, put_off_limit: float) -> Disposition:
     """Apply the step's policy to an outcome."""
+    if type(outcome) is Succeeded:
+        return Advance(outcome.output)
     return dispose(
         branch.step,
         outcome,
@@ -66,8 +69,8 @@ def settlement(
     `go_on` tells whether the holder may keep the branch for its next step.
     """
     match disposition:
-        case Advance(output):
-            return _advance(branch, output, default_queue, costs, room, go_on)
+        case Advance():
+            return _advance(branch, disposition.output, default_queue, costs, room, go_on)
         case Again():
             return _again(branch, disposition, default_queue)
         case Fail(attempt_outcome, failure):
@@ -107,16 +110,17 @@ def _advance(
     branch: Branch, output: bytes, default_queue: str, costs: Costs, room: Room, go_on: bool
 ) -> Settlement:
     now = monotonic()
-    claimed = branch.claimed
+    claimed, step = branch.claimed, branch.step
     result = Result(
-        branch.step.name,
-        branch.step.version,
+        step.name,
+        step.version,
         branch.number,
         output,
-        started_ago=now - branch.step_started_at,
-        finished_ago=0.0,
-        position=claimed.position,
+        now - branch.step_started_at,
+        0.0,
+        claimed.position,
         log=branch.log,
+        first=step.name not in claimed.versions,
     )
     if claimed.branch:
         return settled(claimed, Join(), result=result)
@@ -128,13 +132,15 @@ def _advance(
         return rest(claimed, arrival, branch.seconds_left, result)
     then = following[0]
     cost = costs.known.get(then.task_name)
-    if (
-        go_on
-        and same_segment(branch.declaration, branch.step, then, default_queue)
-        and room.admit(cost)
-    ):
-        return settled(claimed, Keep(then.name, mark=cost is None or cost > BUDGET), result=result)
-    return settled(claimed, PutBack(then.name, then.queue or default_queue), result=result)
+    if go_on and same_segment(branch.declaration, step, then, default_queue) and room.admit(cost):
+        return settled(claimed, _keep(then.name, cost is None or cost > BUDGET), result)
+    return settled(claimed, PutBack(then.name, then.queue or default_queue), result)
+
+
+@lru_cache(maxsize=1024)
+def _keep(step: str, mark: bool) -> Keep:
+    # One for all branches that go on with the step: it says nothing else.
+    return Keep(step, mark)
 
 
 def _ended(branch: Branch, result: Result, started_ago: float, default_queue: str) -> Settlement:

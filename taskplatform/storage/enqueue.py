@@ -58,6 +58,11 @@ def _transact(
     connection: Session, rows: list[NewRun], again: bool, alone: bool
 ) -> dict[UUID, Enqueued]:
     if alone and not any(row.request_id for row in rows):
+        if not again and not any(row.owned_key for row in rows):
+            made = inserts(rows)
+            if len(made) == 1:
+                # One statement is a transaction, and a trip, by itself.
+                return created(connection.execute(made[0].text, made[0].values))
         with one_trip(connection):
             stored, seen = _send(connection, rows, again)
         return _answers(rows, stored, seen)

@@ -7,6 +7,7 @@ write joins the work row on the epoch: a late writer matches nothing and is refu
 
 from collections import Counter
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 from psycopg import Cursor
@@ -32,18 +33,23 @@ def settle(
     *,
     worker: str,
     woken: Counter[str] | None = None,
+    again: bool = False,
 ) -> set[int]:
     """Commit the settlements; return the ids of the work that was still held under its epoch.
 
     The others were refused, whole: their work has a newer epoch, or none. What else can go on by
     this (joins, parents of children) is counted in `woken`, by queue.
+
+    Raises UniqueViolation if a result that is said to be a step's first is stored already: an
+    earlier try was committed then. With `again` that is no matter.
     """
     if any(one.expected is not None for one in settlements):
         return _settle_expected(connection, settlements, worker)
+    first = not again and all(one.result is not None and one.result.first for one in settlements)
     if all(_is_plain(one) for one in settlements):
-        return _advance(connection, settlements, worker)
+        return _advance(connection, settlements, worker, first)
     if all(_is_plain_end(one) for one in settlements):
-        return _finish(connection, settlements, worker)
+        return _finish(connection, settlements, worker, first)
     with one_trip(connection):
         locked = _lock(connection, settlements)
         going_on = _write(connection, settlements, worker)
@@ -57,14 +63,21 @@ def _is_plain(one: Settlement) -> bool:
     return one.result is not None and isinstance(one.then, Keep) and not one.then.mark
 
 
-def _advance(connection: Session, settlements: Sequence[Settlement], worker: str) -> set[int]:
-    rows = [
-        {**settle_rows.result(one, one.result), "next": one.then.step}
-        for one in sorted(settlements, key=lambda one: one.work_id)
-        if one.result and isinstance(one.then, Keep)
-    ]
-    answer = connection.execute(sql.ADVANCE, {"rows": encode(rows), "worker": worker})
+def _advance(
+    connection: Session, settlements: Sequence[Settlement], worker: str, first: bool
+) -> set[int]:
+    rows = []
+    for one in sorted(settlements, key=_by_work):
+        if one.result and isinstance(one.then, Keep):
+            row = settle_rows.result(one, one.result)
+            row["next"] = one.then.step
+            rows.append(row)
+    statement = sql.ADVANCE_FIRST if first else sql.ADVANCE
+    answer = connection.execute(statement, {"rows": encode(rows), "worker": worker})
     return {row[0] for row in answer}
+
+
+_by_work = attrgetter("work_id")
 
 
 def _is_plain_end(one: Settlement) -> bool:
@@ -80,20 +93,21 @@ def _is_plain_end(one: Settlement) -> bool:
     )
 
 
-def _finish(connection: Session, settlements: Sequence[Settlement], worker: str) -> set[int]:
-    ordered = sorted(settlements, key=lambda one: one.work_id)
-    rows = [
-        {
-            **settle_rows.result(one, one.result),
-            "output_step": one.then.output_step,
-            "run_started_ago": settle_rows.ended(one, one.then)["started_ago"],
-        }
-        for one in ordered
-        if one.result and isinstance(one.then, End)
-    ]
+def _finish(
+    connection: Session, settlements: Sequence[Settlement], worker: str, first: bool
+) -> set[int]:
+    ordered = sorted(settlements, key=_by_work)
+    rows = []
+    for one in ordered:
+        if one.result and isinstance(one.then, End):
+            row = settle_rows.result(one, one.result)
+            row["output_step"] = one.then.output_step
+            row["run_started_ago"] = settle_rows.started_ago(one, one.then)
+            rows.append(row)
+    statement = sql.FINISH_FIRST if first else sql.FINISH
     with one_trip(connection):
         connection.execute(sql.LOCK_RUNS, ([one.run_id for one in ordered],))
-        answer = connection.execute(sql.FINISH, {"rows": encode(rows), "worker": worker})
+        answer = connection.execute(statement, {"rows": encode(rows), "worker": worker})
     return {row[0] for row in answer}
 
 

@@ -29,15 +29,16 @@ def row(one: Settlement, **values: Any) -> Row:
 
 def result(one: Settlement, made: Result) -> Row:
     """A step's output."""
-    made_row = row(
-        one,
-        step=made.step,
-        version=made.version,
-        attempt=made.attempt,
-        output=orjson.Fragment(made.output),
-        started_ago=made.started_ago,
-        finished_ago=made.finished_ago,
-    )
+    made_row: Row = {
+        "work_id": one.work_id,
+        "epoch": one.epoch,
+        "step": made.step,
+        "version": made.version,
+        "attempt": made.attempt,
+        "output": orjson.Fragment(made.output),
+        "started_ago": made.started_ago,
+        "finished_ago": made.finished_ago,
+    }
     return _logged(made_row, made.log)
 
 
@@ -106,8 +107,13 @@ def ended(one: Settlement, then: End) -> Row:
         status=then.status,
         output_step=then.output_step,
         error=_fragment(then.error),
-        started_ago=_started_ago(one) if then.started_ago is None else then.started_ago,
+        started_ago=started_ago(one, then),
     )
+
+
+def started_ago(one: Settlement, then: End) -> float | None:
+    """How long ago the run that ends has started."""
+    return _started_ago(one) if then.started_ago is None else then.started_ago
 
 
 def failed(one: Settlement, error: bytes) -> Row:

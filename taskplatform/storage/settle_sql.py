@@ -21,8 +21,8 @@ FOR UPDATE OF w
 """
 
 
-def _store(source: str) -> str:
-    """Store the outputs that `source` has; an output of the same version stays as it is."""
+def _store_first(source: str) -> str:
+    """Store the outputs that `source` has, of steps that have none."""
     return f"""
     INSERT INTO taskplatform.step_results AS old
         (run_id, step_name, output, version, attempt, started_at, finished_at, worker, epoch, log)
@@ -30,6 +30,12 @@ def _store(source: str) -> str:
            clock_timestamp() - make_interval(secs => started_ago),
            clock_timestamp() - make_interval(secs => finished_ago), %(worker)s, epoch, log
     FROM {source}
+"""
+
+
+def _store(source: str) -> str:
+    """Store the outputs that `source` has; an output of the same version stays as it is."""
+    return f"""{_store_first(source)}
     ON CONFLICT (run_id, step_name) DO UPDATE
     SET output = excluded.output, version = excluded.version, attempt = excluded.attempt,
         started_at = excluded.started_at, finished_at = excluded.finished_at,
@@ -46,9 +52,11 @@ RESULTS = _store(f"""(
     {HELD}
 ) AS made""")
 
+
 # The plain case whole. It decides by nothing but the work rows that it writes, and an UPDATE that
 # waited for a lock looks at its row anew; they are given in order of id, and joined in that order.
-ADVANCE = f"""
+def _advance(stored: str) -> str:
+    return f"""
 WITH kept AS (
     UPDATE taskplatform.work w
     SET step = d.next, failures = 0, put_off = 0, alone = false, started_at = NULL,
@@ -59,13 +67,20 @@ WITH kept AS (
          finished_ago double precision, log text)
     WHERE w.id = d.work_id AND w.epoch = d.epoch AND {IS_HELD}
     RETURNING w.id, w.run_id, d.*
-), stored AS (
-{_store("kept")})
+), stored AS ({stored})
 SELECT id FROM kept
 """
 
+
+ADVANCE = _advance(_store("kept"))
+# To look for a conflict costs a record of the log for each row; where there cannot be one, that
+# there is one means that an earlier try was committed after all.
+ADVANCE_FIRST = _advance(_store_first("kept"))
+
+
 # The plain end whole: nobody's key ends with it, no handler hears of it. The run was locked before.
-FINISH = f"""
+def _finish(stored: str) -> str:
+    return f"""
 WITH ended AS (
     DELETE FROM taskplatform.work w
     USING json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, step text,
@@ -74,17 +89,20 @@ WITH ended AS (
           run_started_ago double precision)
     WHERE w.id = d.work_id AND w.epoch = d.epoch AND {IS_HELD}
     RETURNING w.id, w.run_id, d.*
-), stored AS (
-{_store("ended")}), closed AS (
+), closed AS (
     UPDATE taskplatform.runs r
     SET status = 'succeeded', reason = NULL, due_at = NULL, waiting_for = NULL, error = NULL,
         output_step = ended.output_step, finished_at = clock_timestamp(), version = r.version + 1,
         started_at = coalesce(
             r.started_at, clock_timestamp() - make_interval(secs => ended.run_started_ago))
     FROM ended WHERE r.id = ended.run_id
-)
+), stored AS ({stored})
 SELECT id FROM ended
 """
+
+
+FINISH = _finish(_store("ended"))
+FINISH_FIRST = _finish(_store_first("ended"))
 
 ATTEMPTS = f"""
 INSERT INTO taskplatform.step_attempts

@@ -1,16 +1,19 @@
-"""What becomes of held work, as plain values."""
+"""What becomes of held work, as plain values.
+
+Those of which one is made for every step are not frozen: that costs more than making them.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Result:
     """A step's output; the ages are seconds before the commit, so that one clock decides.
 
     With a `position` it is the output of an item of a map; `failed` says that it is an error that
-    is collected.
+    is collected. `first`: as far as its holder knows the step has no output, of any version.
     """
 
     step: str
@@ -22,6 +25,7 @@ class Result:
     position: int | None = None
     failed: bool = False
     log: str | None = None
+    first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,7 @@ class Join:
     run_error: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class End:
     """The run ends. When it owns its key, that goes on covering it for `key_seconds`."""
 
@@ -158,7 +162,7 @@ class NewChild:
 Then = Keep | PutBack | End | Join
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Settlement:
     """What becomes of one held branch. `expected` refuses it unless the row is at that step.
 

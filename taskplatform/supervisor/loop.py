@@ -217,9 +217,10 @@ class Supervisor:
         self._database.ask(lambda connection: workers.gone(connection, self._about.id), None)
 
 
-def _ring(bell: Bell, own: str, queues: Mapping[str, int]) -> None:
+def _ring(bell: Bell, own: str, queues: Mapping[str, int]) -> bool:
     """Ring; of what was asked for the worker's own queue while that took long, once is enough."""
     others = {queue: many for queue, many in queues.items() if queue != own}
     bell.ring(others)
     if own in queues:
         bell.ring({own: 1}, most=1)
+    return False

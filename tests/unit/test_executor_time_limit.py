@@ -4,6 +4,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from os import getpid, kill
+from time import monotonic
 
 import pytest
 
@@ -34,6 +35,7 @@ def test_nothing_is_raised_before_arming_or_after_disarming(interrupted: threadi
     alarm()
     interrupted.set()
     alarm()
+    limit.rest()
 
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
@@ -53,9 +55,47 @@ def test_the_limit_is_raised_in_armed_code(interrupted: threading.Event) -> None
         body()
 
 
-def test_a_limit_of_the_next_attempt_starts_anew(interrupted: threading.Event) -> None:
+def test_the_alarm_of_an_earlier_attempt_does_not_end_the_next_one(
+    interrupted: threading.Event,
+) -> None:
+    """W15: a body that follows at once starts under the alarm that is set, and has its own time."""
     limit = TimeLimit(interrupted.is_set)
     limit.arm(0.05)
+    limit.disarm()
+    limit.arm(0.2)
+    started = monotonic()
+    # Handlers run, and waiting goes on.
+    signal.sigtimedwait([], 0.1)
+    assert monotonic() - started >= 0.1
+
+    with pytest.raises(TimeLimitExceeded, match=r"timeout of 0\.2 s"):
+        signal.pause()
+
+    assert monotonic() - started >= 0.19
+    limit.disarm()
+
+
+def test_a_shorter_limit_is_not_left_to_the_alarm_of_a_longer_one(
+    interrupted: threading.Event,
+) -> None:
+    limit = TimeLimit(interrupted.is_set)
+    limit.arm(60)
+    limit.disarm()
+    limit.arm(0.02)
+
+    with pytest.raises(TimeLimitExceeded):
+        signal.pause()
+
+    limit.disarm()
+
+
+def test_a_body_that_used_the_alarm_for_itself_does_not_unarm_the_next(
+    interrupted: threading.Event,
+) -> None:
+    limit = TimeLimit(interrupted.is_set)
+    limit.arm(60)
+    signal.sigtimedwait([], 0.002)
+    signal.setitimer(signal.ITIMER_REAL, 0)
     limit.disarm()
     limit.arm(60)
 

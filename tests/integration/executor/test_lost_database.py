@@ -1,15 +1,21 @@
 """The database goes away between body and commit, in the commit, and before the body."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
+import psycopg
 import pytest
 
 from taskplatform.core.pipeline import Declaration
 from taskplatform.core.retry import Retry
 from taskplatform.core.throttle import Throttle
 from taskplatform.errors import Unavailable
+from taskplatform.executor import child as child_module
 from taskplatform.executor.batch import Batch
 from taskplatform.storage.claim import held_by
+from taskplatform.storage.connection import Session
+from taskplatform.storage.settle import committed, settle
+from taskplatform.storage.settlement import Settlement
 from taskplatform.supervisor.rescue import lost_holders
 from tests.integration.executor.house import Count, House, Number
 from tests.integration.executor.proxy import Proxy
@@ -75,6 +81,68 @@ def test_the_answer_to_a_commit_is_lost(
     assert {house.status(run) for run in made} == {"succeeded"}
     assert child.slot.refused == 0
     assert not house.stage.wrong()
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+@pytest.mark.parametrize("told", [False, True])
+def test_a_commit_that_ends_after_it_was_asked_for(
+    house: House, count: Count, monkeypatch: pytest.MonkeyPatch, steps: int, told: bool
+) -> None:
+    """F20, G3, G4: what is stored already is this holder's own result, and no failure.
+
+    `told` that the first try broke, or not.
+    """
+    pipeline = Declaration("p", input=Number)
+
+    @pipeline.step
+    def a(input: Number) -> int:
+        return count(("a", input.n))
+
+    if steps == 2:
+
+        @pipeline.step
+        def b(input: Number) -> int:
+            return count(("b", input.n))
+
+    runs = house.enqueue(pipeline, 3)
+    child = house.child("a", "b")
+    tries: list[Sequence[Settlement]] = []
+
+    def store_late(made: Sequence[Settlement]) -> None:
+        with house.stage.session() as other:
+            for one in made:
+                assert one.result is not None
+                other.execute(
+                    "INSERT INTO taskplatform.step_results (run_id, step_name, output, attempt,"
+                    " started_at, finished_at, epoch) SELECT %s, %s, %s, 1, now(), now(), %s",
+                    (one.run_id, one.result.step, one.result.output.decode(), one.epoch),
+                )
+
+    def settle_first(connection: Session, made: Sequence[Settlement], **more: Any) -> set[int]:
+        tries.append(made)
+        if len(tries) > 1:
+            return settle(connection, made, **more)
+        if told:
+            raise psycopg.OperationalError("the answer is lost")
+        store_late(made)
+        return settle(connection, made, **more)
+
+    def ask_early(connection: Session, made: Sequence[Settlement]) -> set[int]:
+        if not told:
+            return set()
+        found = committed(connection, made)
+        store_late(made)
+        return found
+
+    monkeypatch.setattr(child_module, "settle", settle_first)
+    monkeypatch.setattr(child_module, "committed", ask_early)
+    house.shift(child)
+
+    assert len(tries) == 1 + steps
+    assert set(count.times.values()) == {1}
+    assert {house.status(run) for run in runs} == {"succeeded"}
+    assert [house.stage.attempts(run) for run in runs] == [[], [], []]
+    assert child.slot.refused == 0
 
 
 def test_the_answer_to_the_commit_of_a_failure_is_lost(house: House, proxy: Proxy) -> None:
