@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     pipelines: str = Field("pipelines", description="modules to import, comma separated")
     home: Path = Field(Path(".taskplatform"), description="folder of the embedded servers")
     queue: str = Field("taskplatform", description="the queue of steps that name none")
-    concurrency: int = Field(10, ge=1, le=1000, description="pool children of a worker")
+    concurrency: int = Field(10, ge=1, le=1000, description="bodies at once in a worker")
     shutdown_grace: float = Field(30.0, ge=0, description="seconds for bodies at a shutdown")
     retention_days: int = Field(30, ge=1, description="days that finished runs are kept")
     shift_seconds: float = Field(10.0, gt=0, description="longest time of one shift")

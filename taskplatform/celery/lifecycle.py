@@ -8,7 +8,7 @@ from types import FrameType
 from billiard.process import current_process
 
 from taskplatform.executor.child import Child
-from taskplatform.executor.slots import SHIFT
+from taskplatform.executor.slot import SHIFT
 
 
 def is_forked() -> bool:

@@ -8,7 +8,7 @@ from celery.exceptions import Ignore
 from taskplatform.celery import tails
 from taskplatform.celery.identity import current_child
 from taskplatform.celery.junk import JUNK, sample
-from taskplatform.celery.shift import work_on
+from taskplatform.celery.shifts import work_on
 from taskplatform.core import registry
 from taskplatform.core.segments import next_stage
 from taskplatform.errors import Unavailable

@@ -7,20 +7,12 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from time import monotonic
-from uuid import UUID
 
-from celery import Celery
-
-from taskplatform.celery.address import address_of
-from taskplatform.celery.bell import ATTENDS, SLICE, Bell, bell
-from taskplatform.celery.identity import current_child
-from taskplatform.celery.queues import served
+from taskplatform.celery.bell import ATTENDS, SLICE, Bell
 from taskplatform.errors import Unavailable
 from taskplatform.executor.batch import Batch
 from taskplatform.executor.child import Child
-from taskplatform.executor.one_step import OneStep
-from taskplatform.executor.slots import IDLE, SHIFT
-from taskplatform.settings import get_settings
+from taskplatform.executor.slot import IDLE, SHIFT
 from taskplatform.storage.claim import Claimed
 
 logger = logging.getLogger(__name__)
@@ -29,36 +21,8 @@ logger = logging.getLogger(__name__)
 LOOK = 0.25
 # So long a shift looks for work alone before it tries a broker again that was away.
 AGAIN = 1.0
-# The length of a shift in a worker that cannot see what waits for its children.
-BLIND = 0.5
 # How often one that attends says so again.
 _SAY = ATTENDS / 2
-
-
-def work(app: Celery) -> None:
-    """Work one shift: claim, execute, linger; end when nothing comes or the time is up."""
-    settings, child = get_settings(), current_child(app)
-    shift = Shift(child, served(app), bell(address_of(app)), settings.linger_seconds)
-    seconds = settings.shift_seconds
-    if app.conf.worker_disable_prefetch:
-        # The worker takes no message while all its children are in shifts, so it cannot ask.
-        seconds = min(seconds, BLIND)
-    shift.work(until=monotonic() + seconds)
-
-
-def work_on(app: Celery, run_id: UUID) -> None:
-    """Execute the step that a run stands at; a run that somebody holds is left alone."""
-    child = current_child(app)
-    shift = Shift(child, served(app), bell(address_of(app)), 0)
-    child.slot.state = SHIFT
-    try:
-        claimed = child.claim_run(run_id)
-        child.remember(claimed)
-        OneStep(child, shift.ring).execute(claimed)
-    finally:
-        child.slot.state = IDLE
-    if child.leaving and not child.table.shutting_down:
-        os.kill(os.getpid(), signal.SIGTERM)
 
 
 class Shift:

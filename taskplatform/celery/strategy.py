@@ -8,6 +8,7 @@ from celery.worker import state
 from celery.worker.strategy import default
 from kombu.serialization import dumps, prepare_accept_content
 
+from taskplatform.celery.identity import identity
 from taskplatform.celery.message import BODY, headers
 from taskplatform.celery.tasks import NO_LIMIT
 
@@ -27,7 +28,9 @@ def one_per_child(task: Any, app: Any, consumer: Any, **options: Any) -> Callabl
 
     def on_message(message: Any, _body: Any, ack: Any, *rest: Any, **more: Any) -> Any:
         open_or_waiting = sum(1 for request in state.reserved_requests if request.type == task.name)
-        if open_or_waiting >= consumer.pool.num_processes:
+        # With seats, one shift is for all of them.
+        shifts = consumer.pool.num_processes if identity().seats == 1 else 1
+        if open_or_waiting >= shifts:
             ack(logger, consumer.connection_errors)
             return None
         # A shift takes nothing: whatever was sent along, which may be unreadable, is left out.

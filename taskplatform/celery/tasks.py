@@ -48,7 +48,7 @@ def add_shift(app: Celery) -> None:
     )
     def shift() -> None:
         """Claim ready work and execute it until there is none."""
-        from taskplatform.celery.shift import work  # noqa: PLC0415 needs the app's queues
+        from taskplatform.celery.shifts import work  # noqa: PLC0415 needs the app's queues
 
         work(app)
 

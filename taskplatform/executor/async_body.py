@@ -1,4 +1,4 @@
-"""Executing a coroutine on the process's loop while the pool's thread waits for it."""
+"""Executing a coroutine on the process's loop, until it ends or has to."""
 
 import asyncio
 import contextvars
@@ -10,7 +10,7 @@ from typing import Any
 
 from taskplatform.errors import Interrupted, TimeLimitExceeded
 from taskplatform.executor.loop import running_loop
-from taskplatform.executor.slots import Slot
+from taskplatform.executor.slot import Slot
 
 logger = logging.getLogger(__name__)
 
@@ -37,10 +37,13 @@ class AsyncBody:
         seconds: float,
         silence: Silence | None,
         bounded: bool,
+        ended: Callable[[], object],
     ) -> None:
         """`silence` tells for how long the body may be silent, and raises when that is over.
 
         `bounded`: a body that ignores its cancellation is left behind, since nobody can kill it.
+        `ended` is called on the loop when there is a value to be had, of one left behind perhaps
+        again when it does end.
         """
         self._coroutine = coroutine
         self._slot = slot
@@ -50,19 +53,22 @@ class AsyncBody:
         self._until = monotonic() + seconds
         self._loop = running_loop()
         self._context = contextvars.copy_context()
-        self._done = threading.Event()
+        self._told = ended
         self._task: asyncio.Task[Any] | None = None
         self._reason: BaseException | None = None
 
-    def result(self) -> Any:
-        """Wait for what the body returns.
+    def start(self) -> None:
+        """Start the body; to be called on the loop."""
+        self._task = self._loop.create_task(self._coroutine, context=self._context)
+        self._task.add_done_callback(self._ended)
+        self._look()
 
-        Raises what it raises, or TimeLimitExceeded, Interrupted or Unwanted if it was cancelled.
+    def value(self) -> Any:
+        """What the body returned.
+
+        Raises what it raised, or TimeLimitExceeded, Interrupted or Unwanted if it was cancelled, or
+        should have ended and goes on.
         """
-        self._loop.call_soon_threadsafe(self._start)
-        # A loop that a body blocks cannot even cancel: hence a limit of the waiting itself.
-        patience = self._seconds + 2 * CLEAN_UP if self._bounded else None
-        self._done.wait(patience)
         task = self._task
         if task is None or not task.done():
             reason = self._reason or self._out_of_time()
@@ -75,10 +81,9 @@ class AsyncBody:
                 raise self._reason from error
             raise
 
-    def _start(self) -> None:
-        self._task = self._loop.create_task(self._coroutine, context=self._context)
-        self._task.add_done_callback(self._ended)
-        self._look()
+    def is_overdue(self) -> bool:
+        """Whether the body should have ended long ago: another one blocks the loop, or itself."""
+        return monotonic() > self._until + 2 * CLEAN_UP
 
     def _look(self) -> None:
         assert self._task is not None
@@ -90,7 +95,7 @@ class AsyncBody:
             self._reason = reason
             self._task.cancel()
             if self._bounded:
-                self._loop.call_later(CLEAN_UP, self._done.set)
+                self._loop.call_later(CLEAN_UP, self._told)
             return
         self._loop.call_later(min(wait, LOOK), self._look)
 
@@ -111,4 +116,23 @@ class AsyncBody:
         if not task.cancelled():
             # Read here, too: of one that was left behind nobody else asks.
             task.exception()
-        self._done.set()
+        self._told()
+
+
+def wait_for(
+    coroutine: Coroutine[Any, Any, Any],
+    *,
+    slot: Slot,
+    seconds: float,
+    silence: Silence | None,
+    bounded: bool,
+) -> Any:
+    """Execute a coroutine as an AsyncBody while this thread waits; raises as its value does."""
+    done = threading.Event()
+    body = AsyncBody(
+        coroutine, slot=slot, seconds=seconds, silence=silence, bounded=bounded, ended=done.set
+    )
+    running_loop().call_soon_threadsafe(body.start)
+    # A loop that a body blocks cannot even cancel: hence a limit of the waiting itself.
+    done.wait(seconds + 2 * CLEAN_UP if bounded else None)
+    return body.value()

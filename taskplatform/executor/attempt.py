@@ -1,47 +1,22 @@
 """One attempt: bind the arguments, pass the middlewares, call the function, judge what came."""
 
-import logging
-from collections.abc import Coroutine
 from functools import partial
-from time import monotonic, monotonic_ns
+from time import monotonic
 from types import CoroutineType
 from typing import Any
 
-import psycopg
-
 from taskplatform.core.context import Context
-from taskplatform.core.failure import Failure
-from taskplatform.core.outcome import (
-    Failed,
-    Interrupted,
-    Outcome,
-    PutOff,
-    Succeeded,
-    TimedOut,
-    Withheld,
-)
-from taskplatform.errors import Interrupted as HandedBack
-from taskplatform.errors import Permanent, RetryAfter, TimeLimitExceeded, Unavailable
-from taskplatform.executor.async_body import AsyncBody, Unwanted
+from taskplatform.core.outcome import Outcome
+from taskplatform.executor.async_body import wait_for
+from taskplatform.executor.begun import NO_PROGRESS, Begun, begin
 from taskplatform.executor.branch import Branch
 from taskplatform.executor.child import Child
 from taskplatform.executor.reports import Reporter
 from taskplatform.executor.resumed import Resumed
-from taskplatform.executor.step_log import StepLog, current_log, step_logger
+from taskplatform.executor.step_log import step_logger
 from taskplatform.middleware import AROUND_STEP, StepAttempt, compose
 
-logger = logging.getLogger(__name__)
-
-# A body that ignores the soft limit is killed this long after it.
-HARD_GRACE = 3.0
-# A second connection is one that the server may not have left.
-NO_CONNECTION_PAUSE = 2.0
-NO_PROGRESS = (None, None)
 _UNSEEN = Context()
-
-
-class Revoked(Exception):
-    """The supervisor took the claim back just before the body started."""
 
 
 def attempt(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome:
@@ -62,6 +37,14 @@ def attempt(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome:
         child.transaction,
     )
     return compose(AROUND_STEP, known, partial(_execute, child, branch, arguments))()
+
+
+def arguments_of(child: Child, branch: Branch) -> dict[str, Any]:
+    """What the branch's next body is called with. Raises Unreadable."""
+    claimed = branch.claimed
+    return branch.step.bind(
+        claimed.input, claimed.outputs, context(child, branch), claimed.item, claimed.position
+    )
 
 
 def context(child: Child, branch: Branch) -> Context:
@@ -85,81 +68,24 @@ def context(child: Child, branch: Branch) -> Context:
 
 
 def _execute(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome:
-    step, limit = branch.step, child.time_limit
-    left = branch.seconds_left
-    seconds = step.timeout if left is None else max(0.001, min(step.timeout, left))
-    if step.transactional and (why := _not_begun(child, seconds)):
-        return why
-    hard = monotonic_ns() + int((seconds + HARD_GRACE) * 1e9)
-    reporter, slot, claimed = child.reporter, child.slot, branch.claimed
-    started_ns = slot.begin(claimed.work_id, claimed.epoch, hard)
-    if reporter is not None:
-        reporter.begin(claimed.work_id, claimed.epoch, started_ns, step.heartbeat)
-    # After the note, never before it: either the supervisor sees the note and spares this claim,
-    # or its request is seen here.
-    if slot.revoke:
-        slot.end()
-        child.own_transaction.discard()
-        raise Revoked
-    token = child.instrument.started(step, claimed.run_id, branch.number, branch.label)
-    log = StepLog(branch.secrets)
-    around = current_log.set(log)
-    branch.step_started_at = monotonic()
-    raised: BaseException | None = None
-    outcome: Outcome
-    try:
-        try:
-            limit.arm(seconds, reporter.left if reporter and step.heartbeat else None)
-            value = step.function(**arguments)
-            if isinstance(value, CoroutineType):
-                limit.disarm()
-                value = _on_the_loop(child, value, token, seconds)
-            outcome = Succeeded(step.encode(value))
-        finally:
-            limit.disarm()
-    except (HandedBack, Unwanted):
-        outcome = Interrupted()
-    except RetryAfter as error:
-        outcome = PutOff(error.seconds, Failure.of(error, log.conceal))
-    except Permanent as error:
-        raised, outcome = error, Failed(Failure.of(error, log.conceal), permanent=True)
-    except TimeLimitExceeded as error:
-        raised, outcome = error, TimedOut(Failure.of(error, log.conceal))
-    except BaseException as error:
-        raised, outcome = error, Failed(Failure.of(error, log.conceal))
+    begun = begin(child, branch)
+    if not isinstance(begun, Begun):
+        return begun
+    return begun.outcome(partial(_call, child, branch, begun, arguments))
+
+
+def _call(child: Child, branch: Branch, begun: Begun, arguments: dict[str, Any]) -> Any:
+    limit = child.time_limit
+    limit.arm(begun.seconds, begun.silence)
+    value = branch.step.function(**arguments)
+    if not isinstance(value, CoroutineType):
+        return value
     limit.disarm()
-    current_log.reset(around)
-    branch.progress = reporter.end() if reporter is not None else NO_PROGRESS
-    branch.log = log.close(outcome.output if isinstance(outcome, Succeeded) else None)
-    if raised is not None:
-        log.conceal.scrub(raised)
-    if step.transactional:
-        child.own_transaction.ended(outcome)
-    slot.end()
-    child.instrument.ended(token, step, outcome, raised)
-    if branch.first_body_at is None:
-        branch.first_body_at = branch.step_started_at
-    child.costs.observe(step.task_name, monotonic() - branch.step_started_at)
-    return outcome
-
-
-def _not_begun(child: Child, seconds: float) -> Withheld | None:
-    try:
-        child.own_transaction.begin(seconds)
-    except (psycopg.Error, Unavailable) as error:
-        logger.warning("a transactional step has no connection: %s", error)
-        return Withheld("retry", NO_CONNECTION_PAUSE, "a connection to the database")
-    return None
-
-
-def _on_the_loop(
-    child: Child, coroutine: Coroutine[Any, Any, Any], token: Any, seconds: float
-) -> Any:
-    instrument, reporter = child.instrument, child.reporter
-    return AsyncBody(
-        Resumed(coroutine, partial(instrument.entered, token), partial(instrument.left, token)),
+    instrument, token = child.instrument, begun.token
+    return wait_for(
+        Resumed(value, partial(instrument.entered, token), partial(instrument.left, token)),
         slot=child.slot,
-        seconds=seconds,
-        silence=reporter.left if reporter and reporter.silence is not None else None,
-        bounded=not child.time_limit.available,
-    ).result()
+        seconds=begun.seconds,
+        silence=begun.silence,
+        bounded=not limit.available,
+    )

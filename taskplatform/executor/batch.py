@@ -20,7 +20,8 @@ from taskplatform.core.shapes import Kind
 from taskplatform.core.step import Unreadable
 from taskplatform.errors import PipelineNotFound, Unavailable
 from taskplatform.executor import standing, verdict
-from taskplatform.executor.attempt import Revoked, attempt, context
+from taskplatform.executor.attempt import arguments_of, attempt
+from taskplatform.executor.begun import Revoked
 from taskplatform.executor.branch import Branch, open_branch
 from taskplatform.executor.child import Child
 from taskplatform.executor.ending import fails
@@ -36,6 +37,8 @@ PATIENCE = 0.01
 Ring = Callable[[dict[str, int]], None]
 # Without an outcome: the branch comes to rest.
 Pending = tuple[Branch, Settlement, Outcome | None]
+# What became of a transactional body: stored, to be settled as it says, or refused (None).
+Stored = Pending | Outcome | None
 
 
 class Batch:
@@ -111,54 +114,61 @@ class Batch:
         self.commit()
 
     def _step(self, branch: Branch) -> bool:
-        left = branch.seconds_left
-        if left is not None and left <= 0:
-            self._child.settle([standing.out_of_time(branch, self._child.default_queue)])
-            return True
-        try:
-            outcome = self._outcome(branch)
-        except Unreadable as error:
-            queue = branch.step.queue or self._child.default_queue
-            self._child.settle([standing.parked(branch.claimed, queue, str(error))])
-            return True
-        except Revoked:
-            return False
-        except (psycopg.Error, Unavailable) as error:
-            logger.warning("step %s not started: %s", branch.step.task_name, error)
+        outcome = self._attempted(branch, lambda: self._outcome(self._child, branch))
+        if outcome is None:
             return False
         with self._guard:
             if branch.step.transactional and type(outcome) is Succeeded:
-                self._settle_with_body(branch, outcome)
+                self._add_stored(branch, self._store(self._child, branch, outcome))
             else:
                 self._add(branch, outcome)
         return True
 
-    def _settle_with_body(self, branch: Branch, outcome: Succeeded) -> None:
+    def _attempted(
+        self, branch: Branch, attempt: Callable[[], Outcome | Settlement]
+    ) -> Outcome | Settlement | None:
+        """What an attempt at the branch's next step comes to; None: its body was not started."""
+        left = branch.seconds_left
+        if left is not None and left <= 0:
+            return standing.out_of_time(branch, self._child.default_queue)
+        try:
+            return attempt()
+        except Unreadable as error:
+            queue = branch.step.queue or self._child.default_queue
+            return standing.parked(branch.claimed, queue, str(error))
+        except Revoked:
+            return None
+        except (psycopg.Error, Unavailable) as error:
+            logger.warning("step %s not started: %s", branch.step.task_name, error)
+            return None
+
+    def _store(self, child: Child, branch: Branch, outcome: Succeeded) -> Stored:
+        """Commit what a transactional body wrote with its result, on its own connection."""
         # Alone: no other run may share, or wait for, a transaction with a user's statements in it.
         settlement = self._judge(branch, outcome)
         try:
-            stored = self._child.settle_with_body(settlement)
+            stored = child.settle_with_body(settlement)
         except psycopg.Error as error:
-            self._add(branch, Failed(Failure.of(error)))
-        else:
-            if stored is None:
-                self._add(branch, Interrupted())
-            elif stored:
-                self._go_on([(branch, settlement, outcome)], {settlement.work_id})
+            return Failed(Failure.of(error))
+        if stored is None:
+            return Interrupted()
+        return (branch, settlement, outcome) if stored else None
 
-    def _outcome(self, branch: Branch) -> Outcome | Settlement:
-        child, claimed, step = self._child, branch.claimed, branch.step
-        if step.kind is not Kind.BODY and rests(branch):
+    def _add_stored(self, branch: Branch, stored: Stored) -> None:
+        if isinstance(stored, tuple):
+            self._go_on([stored], {stored[1].work_id})
+        elif stored is not None:
+            self._add(branch, stored)
+
+    def _outcome(self, child: Child, branch: Branch) -> Outcome | Settlement:
+        if branch.step.kind is not Kind.BODY and rests(branch):
             began = monotonic()
             if (moved := move(child, branch)) is not None:
                 # Cheap, and known to be: thousands that rest are claimed in batches, too.
-                child.costs.observe(step.task_name, monotonic() - began)
+                child.costs.observe(branch.step.task_name, monotonic() - began)
                 return moved
-        arguments = step.bind(
-            claimed.input, claimed.outputs, context(child, branch), claimed.item, claimed.position
-        )
-        outcome = attempt(child, branch, arguments)
-        if step.kind is Kind.CHILD and isinstance(outcome, Succeeded):
+        outcome = attempt(child, branch, arguments_of(child, branch))
+        if branch.step.kind is Kind.CHILD and isinstance(outcome, Succeeded):
             return spawn(child, branch, outcome.output)
         return outcome
 
@@ -179,8 +189,12 @@ class Batch:
             default_queue=child.default_queue,
             costs=child.costs,
             room=self._room,
-            go_on=not (child.must_yield() or child.link.is_paused(branch.claimed.pipeline)),
+            go_on=self._may_go_on(branch),
         )
+
+    def _may_go_on(self, branch: Branch) -> bool:
+        child = self._child
+        return not (child.must_yield() or child.link.is_paused(branch.claimed.pipeline))
 
     def commit(self, older_than: float = -1.0) -> None:
         """Commit the outcomes so far, if the oldest has waited longer than that."""

@@ -20,7 +20,8 @@ from taskplatform.executor.link import Link
 from taskplatform.executor.needs import Needs
 from taskplatform.executor.own_transaction import OwnTransaction
 from taskplatform.executor.reports import Reporter
-from taskplatform.executor.slots import Slot, SlotTable
+from taskplatform.executor.slot import Slot
+from taskplatform.executor.slots import SlotTable
 from taskplatform.executor.time_limit import TimeLimit
 from taskplatform.storage import leases
 from taskplatform.storage.backoff import Backoff
@@ -76,7 +77,7 @@ class Child:
         self._last_epoch = 0
         self._doubtful_holder = 0
         self._needs = Needs()
-        self._served: frozenset[str] = frozenset()
+        self.served: frozenset[str] = frozenset()
         self._woken: Counter[str] = Counter()
 
     @property
@@ -117,7 +118,7 @@ class Child:
 
         Raises Unavailable when the database cannot be reached.
         """
-        self._served = frozenset(queues)
+        self.served = frozenset(queues)
         with self.lock:
             return self._asking(
                 lambda: claim(
@@ -208,7 +209,7 @@ class Child:
     def woken_elsewhere(self) -> dict[str, int]:
         """What was made ready since this was last asked, on queues that are not served here."""
         woken, self._woken = self._woken, Counter()
-        return {queue: many for queue, many in woken.items() if queue not in self._served}
+        return {queue: many for queue, many in woken.items() if queue not in self.served}
 
     def end_children(self, runs: Sequence[UUID]) -> None:
         """Cancel what runs that fail have started, if the database can be reached."""

@@ -29,6 +29,7 @@ from taskplatform.errors import SettingsError
 from taskplatform.executor import child as child_module
 from taskplatform.executor.batch import Batch
 from taskplatform.executor.child import Child
+from taskplatform.executor.desk import Desk, Seated
 from taskplatform.settings import FAILPOINT
 from taskplatform.storage.claim import Claimed
 from taskplatform.storage.settlement import End, Settlement
@@ -121,6 +122,18 @@ def _around_claims(reach: Reach) -> None:
             reach("b2")
         return claimed
 
+    claim_for = Desk.claim_for
+
+    def claim_for_between(
+        desk: Desk, many: int, queues: Sequence[str]
+    ) -> tuple[list[Seated], bool]:
+        reach("b1")
+        claimed, more = claim_for(desk, many, queues)
+        if claimed:
+            reach("b2")
+        return claimed, more
+
+    Desk.claim_for = claim_for_between  # type: ignore[method-assign, assignment]
     Child.claim = claim_between  # type: ignore[method-assign, assignment]
     Child.claim_run = claim_run_between  # type: ignore[method-assign, assignment]
 

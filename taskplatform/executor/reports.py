@@ -6,7 +6,7 @@ from time import monotonic_ns
 
 from taskplatform.errors import TimeLimitExceeded
 from taskplatform.executor.notes import Report
-from taskplatform.executor.slots import Slot
+from taskplatform.executor.slot import Slot
 
 
 class Reporter:

@@ -48,9 +48,10 @@ class Claimed:
     parent_run: UUID | None = None
 
 
-# Rows are taken in order while their expected cost fits the budget; a row of unknown cost, or
-# one that has to be alone, is taken only as the first. SKIP LOCKED: nobody ever waits here.
-_TAKE = """
+# SKIP LOCKED: nobody ever waits here.
+def taking(*, total: str, holder: str, started_at: str, fits: str) -> str:
+    """Take ready rows in order; `total` adds up what is walked over, `fits` says how far to go."""
+    return f"""
 WITH ready AS MATERIALIZED (
     SELECT w.id, w.priority, w.alone,
            coalesce((%(costs)s::jsonb ->> (w.pipeline || '.' || w.step))::double precision,
@@ -65,18 +66,27 @@ WITH ready AS MATERIALIZED (
         FOR UPDATE SKIP LOCKED
     ) AS w
 ), ranked AS (
-    SELECT id, row_number() OVER walk AS place,
-           sum(CASE WHEN alone THEN 'infinity' ELSE cost END) OVER walk AS total
+    SELECT id, row_number() OVER walk AS place, {total} AS total
     FROM ready
     WINDOW walk AS (ORDER BY priority DESC, id ROWS UNBOUNDED PRECEDING)
 )
 UPDATE taskplatform.work AS w
-SET holder = %(holder)s, epoch = nextval('taskplatform.epochs'),
-    started_at = CASE WHEN ranked.total > %(budget)s THEN clock_timestamp() END
+SET holder = {holder}, epoch = nextval('taskplatform.epochs'),
+    started_at = CASE WHEN {started_at} THEN clock_timestamp() END
 FROM ranked
-WHERE w.id = ranked.id
-  AND (ranked.place = 1 OR (ranked.total <= %(budget)s AND ranked.place <= %(limit)s))
+WHERE w.id = ranked.id AND {fits}
 """
+
+
+# Rows are taken in order while their expected cost fits the budget; a row of unknown cost, or
+# one that has to be alone, is taken only as the first.
+_TAKE = taking(
+    total="sum(CASE WHEN alone THEN 'infinity' ELSE cost END) OVER walk",
+    holder="%(holder)s",
+    started_at="ranked.total > %(budget)s",
+    fits="""(ranked.place = 1
+    OR (ranked.total <= %(budget)s AND ranked.place <= %(limit)s))""",
+)
 
 # By run id first and its state only then: asked for both at once, the planner walks the index of
 # all ready work instead.
@@ -94,23 +104,31 @@ WHERE w.id = own.id AND own.holder IS NULL AND (own.due_at IS NULL OR own.rest =
   AND (SELECT true FROM taskplatform.pauses p WHERE p.pipeline = own.pipeline) IS NULL
 """
 
+
 # The run row comes before the work row in the lock order, so this may not wait for it.
-_MARK_RUNNING = """
+def marking(held: str) -> str:
+    """Mark the runs of what is `held` and expected to last."""
+    return f"""
 UPDATE taskplatform.runs
 SET status = 'running', reason = NULL, due_at = NULL, waiting_for = NULL,
     started_at = coalesce(started_at, clock_timestamp()), version = version + 1
 WHERE id IN (
     SELECT r.id FROM taskplatform.work w JOIN taskplatform.runs r ON r.id = w.run_id
-    WHERE w.holder = %(holder)s AND w.epoch > %(after)s AND w.started_at IS NOT NULL
+    WHERE {held} AND w.started_at IS NOT NULL
       AND r.status IN ('scheduled', 'queued', 'waiting')
     FOR UPDATE OF r SKIP LOCKED
 )
 """
 
 
+_HELD = "w.holder = %(holder)s AND w.epoch > %(after)s"
+_MARK_RUNNING = marking(_HELD)
+
+
 # A statement of its own: the snapshot of the claiming one may be older than the rows it locked.
 # Not EXISTS for the open branches, which may be planned as a hash of all the work there is.
-def _reading(also: str = "") -> str:
+def reading(held: str, also: str = "") -> str:
+    """Read what is `held`, in order of priority and age."""
     return f"""
 SELECT w.id, w.epoch, w.run_id, w.pipeline, w.step, w.queue, w.failures, w.put_off,
        r.key, r.owner, r.input,
@@ -144,15 +162,14 @@ LEFT JOIN LATERAL (
       AND (w.item IS NULL
            OR jsonb_exists(%(needs)s::jsonb -> (w.pipeline || '.' || w.step), step_name))
 ) AS done ON true
-WHERE w.holder = %(holder)s AND w.epoch > %(after)s
+WHERE {held}
 ORDER BY w.priority DESC, w.id
 """
 
 
 Needs = Mapping[str, Sequence[str]]
-_NO_NEEDS: Needs = {}
-_READ = _reading()
-_READ_AND_MORE = _reading("""
+NO_NEEDS: Needs = {}
+MORE = """
      , EXISTS (
            SELECT FROM unnest(%(queues)s::text[]) AS served(queue)
            CROSS JOIN LATERAL (
@@ -161,7 +178,9 @@ _READ_AND_MORE = _reading("""
                  AND pipeline = ANY (%(pipelines)s::text[])
                LIMIT 1
            ) AS ready
-       )""")
+       )"""
+_READ = reading(_HELD)
+_READ_AND_MORE = reading(_HELD, MORE)
 
 
 def claim(
@@ -174,7 +193,7 @@ def claim(
     limit: int,
     costs: Mapping[str, float],
     budget: float,
-    needs: Needs = _NO_NEEDS,
+    needs: Needs = NO_NEEDS,
 ) -> tuple[list[Claimed], bool]:
     """Take up to `limit` ready branches for `holder`; if any, also tell whether more are ready.
 
@@ -197,11 +216,11 @@ def claim(
         connection.execute(_MARK_RUNNING, values)
         answer = connection.execute(_READ_AND_MORE, values)
     rows = answer.fetchall()
-    return [_claimed(row[:-1]) for row in rows], bool(rows and rows[0][-1])
+    return [claimed(row[:-1]) for row in rows], bool(rows and rows[0][-1])
 
 
 def claim_run(
-    connection: Session, *, holder: int, after: int, run_id: UUID, needs: Needs = _NO_NEEDS
+    connection: Session, *, holder: int, after: int, run_id: UUID, needs: Needs = NO_NEEDS
 ) -> list[Claimed]:
     """Take the main row of one run for `holder`, if it is ready or waits for a canvas's message."""
     values = {
@@ -214,16 +233,17 @@ def claim_run(
         connection.execute(_TAKE_RUN, values)
         connection.execute(_MARK_RUNNING, values)
         rows = connection.execute(_READ, values)
-    return [_claimed(row) for row in rows]
+    return [claimed(row) for row in rows]
 
 
 def held_by(connection: Session, holder: int) -> list[Claimed]:
     """What a holder holds now."""
     rows = connection.execute(_READ, {"holder": holder, "after": -1, "needs": "{}"})
-    return [_claimed(row) for row in rows]
+    return [claimed(row) for row in rows]
 
 
-def _claimed(row: tuple[Any, ...]) -> Claimed:
+def claimed(row: tuple[Any, ...]) -> Claimed:
+    """Make a branch of the columns that are read."""
     names, outputs, versions, attempts = row[11:15]
     steps = names or ()
     values = (

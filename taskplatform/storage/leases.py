@@ -9,7 +9,7 @@ LEASE_SECONDS = 15.0
 
 _REGISTER = """
 INSERT INTO taskplatform.holders (worker, pid, lease_until)
-VALUES (%s, %s, clock_timestamp() + make_interval(secs => %s))
+SELECT %s, %s, clock_timestamp() + make_interval(secs => %s) FROM generate_series(1, %s)
 RETURNING id
 """
 
@@ -37,7 +37,7 @@ WHERE holder IS NOT NULL
 """
 
 _FORGET = """
-DELETE FROM taskplatform.holders WHERE id = %s
+DELETE FROM taskplatform.holders WHERE id = ANY (%s::bigint[])
 """
 
 _CRASHES = """
@@ -50,9 +50,12 @@ WHERE run_id = %s AND step_name = %s AND outcome = 'crashed' AND alone
 
 def register(connection: Session, *, worker: UUID, pid: int) -> int:
     """Make a holder with a fresh lease; return its id."""
-    row = connection.execute(_REGISTER, (worker, pid, LEASE_SECONDS)).fetchone()
-    assert row is not None
-    return int(row[0])
+    return register_many(connection, 1, worker=worker, pid=pid)[0]
+
+
+def register_many(connection: Session, many: int, *, worker: UUID, pid: int) -> list[int]:
+    """Make holders with a fresh lease; return their ids."""
+    return [row[0] for row in connection.execute(_REGISTER, (worker, pid, LEASE_SECONDS, many))]
 
 
 def renew(connection: Session, holders: Sequence[int]) -> set[int]:
@@ -69,16 +72,16 @@ def lost(connection: Session) -> list[int]:
     return sorted(found)
 
 
+def forget(connection: Session, *holders: int) -> None:
+    """Remove holders; what they still hold is found as orphaned."""
+    connection.execute(_FORGET, (list(holders),))
+
+
 def any_expired(connection: Session) -> bool:
     """Whether leases ran out whose work nobody has given back yet."""
     row = connection.execute(_ANY_EXPIRED).fetchone()
     assert row is not None
     return bool(row[0])
-
-
-def forget(connection: Session, holder: int) -> None:
-    """Remove a holder; what it still holds is found as orphaned."""
-    connection.execute(_FORGET, (holder,))
 
 
 def crashes(connection: Session, run_id: UUID, step: str, *, taken_over: bool = False) -> int:

@@ -4,27 +4,33 @@ from collections.abc import Sequence
 
 from taskplatform.storage.connection import Session
 
-_SEEN = """
-SELECT run_id, clock_timestamp() - make_interval(secs => %s) FROM taskplatform.work
-WHERE id = %s AND epoch = %s AND holder IS NOT NULL
+# Most bodies that last are marked with their claim, so most of the time there is nothing to lock.
+_UNMARKED = """
+SELECT w.id, d.epoch, w.run_id, clock_timestamp() - make_interval(secs => d.ago)
+FROM unnest(%s::bigint[], %s::bigint[], %s::double precision[]) AS d(id, epoch, ago)
+JOIN taskplatform.work w ON w.id = d.id AND w.epoch = d.epoch AND w.holder IS NOT NULL
+JOIN taskplatform.runs r ON r.id = w.run_id
+WHERE w.started_at IS NULL OR r.status IN ('scheduled', 'queued', 'waiting')
 """
 
-_LOCK_RUN = """
-SELECT id FROM taskplatform.runs WHERE id = %(run_id)s FOR NO KEY UPDATE
+_LOCK_RUNS = """
+SELECT id FROM taskplatform.runs WHERE id = ANY (%(runs)s::uuid[]) ORDER BY id FOR NO KEY UPDATE
 """
 
 _LOCK_WORK = """
-SELECT id FROM taskplatform.work WHERE id = %(work_id)s FOR UPDATE
+SELECT id FROM taskplatform.work WHERE id = ANY (%(ids)s::bigint[]) ORDER BY id FOR UPDATE
 """
 
 # An output of this epoch that is younger than the body is the body's own: it has ended, and the
 # holder has gone on to a step that has not started.
 _MARK_WORK = """
-UPDATE taskplatform.work w SET started_at = %(started_at)s
-WHERE id = %(work_id)s AND epoch = %(epoch)s AND holder IS NOT NULL AND started_at IS NULL
+UPDATE taskplatform.work w SET started_at = d.started_at
+FROM unnest(%(ids)s::bigint[], %(epochs)s::bigint[], %(started)s::timestamptz[])
+     AS d(id, epoch, started_at)
+WHERE w.id = d.id AND w.epoch = d.epoch AND w.holder IS NOT NULL AND w.started_at IS NULL
   AND NOT EXISTS (SELECT FROM taskplatform.step_results s
                   WHERE s.run_id = w.run_id AND s.epoch = w.epoch
-                    AND s.finished_at > %(started_at)s)
+                    AND s.finished_at > d.started_at)
 """
 
 # Also when the work was marked with its claim, which could not wait for the run row.
@@ -32,9 +38,9 @@ _MARK_RUN = """
 UPDATE taskplatform.runs r
 SET status = 'running', reason = NULL, due_at = NULL, waiting_for = NULL, version = version + 1,
     started_at = coalesce(r.started_at, w.started_at)
-FROM taskplatform.work w
-WHERE w.id = %(work_id)s AND w.epoch = %(epoch)s AND w.holder IS NOT NULL
-  AND w.started_at IS NOT NULL AND r.id = w.run_id
+FROM unnest(%(ids)s::bigint[], %(epochs)s::bigint[]) AS d(id, epoch)
+JOIN taskplatform.work w ON w.id = d.id AND w.epoch = d.epoch AND w.holder IS NOT NULL
+WHERE w.started_at IS NOT NULL AND r.id = w.run_id
   AND r.status IN ('scheduled', 'queued', 'waiting')
 """
 
@@ -46,14 +52,21 @@ JOIN taskplatform.work w ON w.id = d.id AND w.epoch = d.epoch AND w.holder IS NO
 
 def mark(connection: Session, *, work_id: int, epoch: int, started_ago: float) -> None:
     """Record that a body runs, which was expected to end before anybody looked."""
-    seen = connection.execute(_SEEN, (started_ago, work_id, epoch)).fetchone()
-    if seen is None:
+    mark_all(connection, [(work_id, epoch, started_ago)])
+
+
+def mark_all(connection: Session, bodies: Sequence[tuple[int, int, float]]) -> None:
+    """The same for many: (work, epoch, seconds since the start)."""
+    ids, epochs, ago = zip(*bodies, strict=True)
+    seen = connection.execute(_UNMARKED, (list(ids), list(epochs), list(ago))).fetchall()
+    if not seen:
         return
-    run_id, started_at = seen
-    values = {"run_id": run_id, "work_id": work_id, "epoch": epoch, "started_at": started_at}
+    ids, epochs, runs, started = zip(*seen, strict=True)
+    values = {"ids": ids, "epochs": epochs, "runs": runs, "started": started}
+    lists = {name: list(value) for name, value in values.items()}
     with connection.pipeline(), connection.transaction():
-        for statement in (_LOCK_RUN, _LOCK_WORK, _MARK_WORK, _MARK_RUN):
-            connection.execute(statement, values)
+        for statement in (_LOCK_RUNS, _LOCK_WORK, _MARK_WORK, _MARK_RUN):
+            connection.execute(statement, lists)
 
 
 def still_held(connection: Session, held: Sequence[tuple[int, int]]) -> set[int]:

@@ -44,7 +44,9 @@ class Supervision(bootsteps.StartStopStep):
         self._process: subprocess.Popen[bytes] | None = None
         self._checking = False
         self._lock = threading.Lock()
-        self.identity = Identity(uuid7(), worker.hostname, SlotTable.create())
+        in_threads = worker.pool_cls.__module__ == "celery.concurrency.thread"
+        seats = worker.concurrency if in_threads else 1
+        self.identity = Identity(uuid7(), worker.hostname, SlotTable.create(), seats)
         assume(self.identity)
         signals.worker_before_create_process.connect(share_memory)
         # Only now are all modules of the app imported, and what they declare is known.

@@ -4,7 +4,8 @@ import os
 import select
 
 from taskplatform.executor.notes import Note
-from taskplatform.executor.slots import Slot, SlotTable
+from taskplatform.executor.slot import Slot
+from taskplatform.executor.slots import SlotTable
 
 
 class Children:

@@ -4,9 +4,10 @@ import logging
 from pathlib import Path
 from time import monotonic, monotonic_ns
 
-from taskplatform.executor.attempt import HARD_GRACE
+from taskplatform.executor.begun import HARD_GRACE
 from taskplatform.executor.child import SAFETY
-from taskplatform.executor.slots import Slot, SlotTable
+from taskplatform.executor.slot import Slot
+from taskplatform.executor.slots import SlotTable
 from taskplatform.storage.leases import LEASE_SECONDS, renew
 from taskplatform.supervisor.progress import is_silent
 from taskplatform.supervisor.session import Database
@@ -36,7 +37,11 @@ class Leases:
         if monotonic() < self._next:
             return
         self._next = monotonic() + RENEW_EVERY
-        slots = [slot for slot in self._table.taken() if slot.holder and self._deserves(slot)]
+        taken = [slot for slot in self._table.taken() if slot.holder]
+        # Many seats are one process.
+        stopped = {pid for pid in {self._parent, *(slot.pid for slot in taken)} if _stopped(pid)}
+        slots = [slot for slot in taken if not {slot.pid, self._parent} & stopped]
+        slots = [slot for slot in slots if _is_within_limit(slot)]
         began = monotonic_ns()
         wanted = [slot.holder for slot in slots]
         renewed = self._database.ask(lambda connection: renew(connection, wanted), None)
@@ -53,15 +58,14 @@ class Leases:
                 logger.warning("holder %d was given up by others; its child starts anew", holder)
                 slot.lease_until_ns = 0
 
-    def _deserves(self, slot: Slot) -> bool:
-        note = slot.note()
-        if note is not None and note.hard_deadline_ns:
-            overdue = monotonic_ns() - note.hard_deadline_ns
-            if overdue > _KILL_SECONDS * 1e9:
-                return False
-        if note is not None and is_silent(slot, note, HARD_GRACE + _KILL_SECONDS):
-            return False
-        return not _stopped(slot.pid) and not _stopped(self._parent)
+
+def _is_within_limit(slot: Slot) -> bool:
+    note = slot.note()
+    if note is None:
+        return True
+    if note.hard_deadline_ns and monotonic_ns() - note.hard_deadline_ns > _KILL_SECONDS * 1e9:
+        return False
+    return not is_silent(slot, note, HARD_GRACE + _KILL_SECONDS)
 
 
 def _stopped(pid: int) -> bool:

@@ -3,6 +3,7 @@
 import logging
 import os
 import select
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +14,8 @@ from taskplatform.celery.bell import Bell
 from taskplatform.celery.queues import private
 from taskplatform.celery.ringer import Ringer
 from taskplatform.endpoints import database_url
-from taskplatform.executor.slots import SHIFT, SlotTable
+from taskplatform.executor.slot import SHIFT
+from taskplatform.executor.slots import SlotTable
 from taskplatform.settings import get_settings
 from taskplatform.storage import workers
 from taskplatform.storage.dispatch import Outlook, outlook, release_due
@@ -114,13 +116,16 @@ class Supervisor:
             (slot, note, self._watch.cause_of_death(slot, note))
             for slot, note in self._children.buried()
         ]
-        # Children of a worker that is gone as a whole were killed with it.
+        # Children of a worker that is gone as a whole were killed with it; and of several bodies in
+        # one process nobody can tell which of them it was.
+        bodies = Counter(slot.pid for slot, note, _ in dead if note)
         self._breaker.died(
             [
                 note
                 for slot, note, cause in dead
                 if note
                 and cause == "crashed"
+                and bodies[slot.pid] == 1
                 and (self._worker_lives or slot.pid == self._about.parent)
             ]
         )

@@ -5,7 +5,7 @@ from math import isnan
 from time import monotonic, monotonic_ns
 
 from taskplatform.executor.notes import Note, Report
-from taskplatform.executor.slots import Slot
+from taskplatform.executor.slot import Slot
 from taskplatform.storage.progress import Told, write
 from taskplatform.supervisor.session import Database
 

@@ -16,6 +16,7 @@ from taskplatform.executor.ending import fails, settled
 from taskplatform.executor.notes import Note
 from taskplatform.storage import leases
 from taskplatform.storage.claim import Claimed, held_by
+from taskplatform.storage.claim_each import held_by_each
 from taskplatform.storage.connection import Session
 from taskplatform.storage.orphans import cancel_children
 from taskplatform.storage.settle import settle
@@ -87,6 +88,17 @@ class Rescuer:
             accepted = settle(connection, [self._released(one) for one in rest], worker=self.name)
             ring |= {one.queue for one in rest if one.work_id in accepted}
         return ring
+
+    def take_back_waiting(
+        self, connection: Session, waiting: Sequence[tuple[int, int]]
+    ) -> set[str]:
+        """Give back what nobody has begun, (holder, work); return the queues to ring."""
+        work = {one for _, one in waiting}
+        found = held_by_each(connection, [holder for holder, _ in waiting])
+        held = [one for _, one in found if one.work_id in work]
+        if held:
+            settle(connection, [self._released(one) for one in held], worker=self.name)
+        return {one.queue for one in held}
 
     def hand_back(self, connection: Session, holder: int, note: Note) -> set[str]:
         """Give back the running body's work at the end of a shutdown's grace."""

@@ -4,13 +4,16 @@ import contextlib
 import logging
 import os
 import signal
+from collections.abc import Sequence
+from functools import partial
 from time import monotonic, monotonic_ns
 
-from taskplatform.executor.attempt import HARD_GRACE
+from taskplatform.executor.begun import HARD_GRACE
 from taskplatform.executor.notes import Note
-from taskplatform.executor.slots import Slot, SlotTable
+from taskplatform.executor.slot import Slot
+from taskplatform.executor.slots import SlotTable
 from taskplatform.storage.connection import Session
-from taskplatform.storage.running import mark, still_held
+from taskplatform.storage.running import mark_all, still_held
 from taskplatform.supervisor.progress import Progress, is_silent
 from taskplatform.supervisor.rescue import Rescuer
 from taskplatform.supervisor.session import Database
@@ -19,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 # A body that runs longer than this is no short one: it is marked, and what waits behind it freed.
 SHORT = 0.05
+# What a seat holds is begun within milliseconds, and on a busy machine within this.
+WAITS = 0.25
 # ctx.cancelled turns true within half a second.
 WANTED_EVERY = 0.4
 # An interrupted body may clean up for so long.
@@ -45,11 +50,11 @@ class Watch:
     def tick(self) -> dict[str, int]:
         """Look at every running body; return the queues to ring."""
         now = monotonic_ns()
-        ring: set[str] = set()
-        notes = [(slot, note) for slot in self._table.taken() if (note := slot.note())]
+        slots = self._table.taken()
+        notes = [(slot, note) for slot in slots if (note := slot.note())]
+        lasting = [(slot, note) for slot, note in notes if now - note.started_ns > SHORT * 1e9]
+        ring = self._last_longer(lasting) | self._take_back_waiting(slots, now)
         for slot, note in notes:
-            if now - note.started_ns > SHORT * 1e9:
-                ring |= self._last_longer(slot, note)
             if note.hard_deadline_ns and now > note.hard_deadline_ns:
                 self._kill(slot, note, "timed-out")
             elif is_silent(slot, note, HARD_GRACE):
@@ -69,32 +74,50 @@ class Watch:
             return killed[1]
         return "interrupted" if self._table.shutting_down else "crashed"
 
-    def _last_longer(self, slot: Slot, note: Note) -> set[str]:
-        if self._marked.get(slot.number) == _body(note):
+    def _last_longer(self, lasting: Sequence[tuple[Slot, Note]]) -> set[str]:
+        new = [one for one in lasting if self._marked.get(one[0].number) != _body(one[1])]
+        if not new:
             return set()
-        made_way = self._database.ask(
-            lambda connection: self._make_way(connection, slot, note), None
-        )
-        if made_way is None:
-            # The database is away, or outcomes are under way: the next tick asks again.
-            return set()
-        self._marked[slot.number] = _body(note)
-        return made_way
+        # While the database is away: the next tick asks again.
+        return self._database.ask(lambda connection: self._make_way(connection, new), _NONE)
 
-    def _make_way(self, connection: Session, slot: Slot, note: Note) -> set[str] | None:
-        started_ago = (monotonic_ns() - note.started_ns) / 1e9
-        mark(connection, work_id=note.work_id, epoch=note.epoch, started_ago=started_ago)
-        if slot.batch < 2:
+    def _make_way(self, connection: Session, lasting: Sequence[tuple[Slot, Note]]) -> set[str]:
+        now = monotonic_ns()
+        mark_all(
+            connection,
+            [(note.work_id, note.epoch, (now - note.started_ns) / 1e9) for _, note in lasting],
+        )
+        ring: set[str] = set()
+        for slot, note in lasting:
+            if slot.batch > 1:
+                # Ask first, look again after: the child looks at the request after noting a body.
+                slot.revoke = True
+                if slot.note() == note:
+                    # While this body runs nothing is added. What has ended may be uncommitted
+                    # still, on a busy machine, and would be executed again: the next tick asks.
+                    if slot.owes:
+                        continue
+                    ring |= self._rescuer.take_back(connection, slot.holder, note)
+            self._marked[slot.number] = _body(note)
+        return ring
+
+    def _take_back_waiting(self, slots: Sequence[Slot], now: int) -> set[str]:
+        """Take back what seats hold and nobody has in hand: a body blocks the loop, or the GIL."""
+        waiting: list[tuple[int, int]] = []
+        for slot in slots:
+            since, work_id = slot.waiting
+            if not since or now - since < WAITS * 1e9:
+                continue
+            slot.revoke = True
+            if slot.waiting == (since, work_id):
+                waiting.append((slot.holder, work_id))
+            else:
+                # It was begun between the two looks.
+                slot.revoke = False
+        if not waiting:
             return set()
-        # Ask first, look again after: the child looks at the request after noting a body.
-        slot.revoke = True
-        if slot.note() != note:
-            return set()
-        # While this body runs nothing is added. What has ended may be uncommitted still, on a busy
-        # machine; it would be executed again.
-        if slot.owes:
-            return None
-        return self._rescuer.take_back(connection, slot.holder, note)
+        ask = partial(self._rescuer.take_back_waiting, waiting=waiting)
+        return self._database.ask(ask, _NONE)
 
     def _kill(self, slot: Slot, note: Note, why: str) -> None:
         pid = slot.pid

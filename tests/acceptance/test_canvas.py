@@ -175,9 +175,12 @@ def test_nothing_follows_a_run_that_failed_until_a_retry_succeeds(
     assert ledger.count("start:one") == {"a": 1}
 
 
-def test_a_group_may_follow(env: Env, publish: Publish, ledger: Ledger, log: Path) -> None:
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_a_group_may_follow(
+    env: Env, publish: Publish, ledger: Ledger, log: Path, pool: str
+) -> None:
     """What makes several messages is published by Celery itself."""
-    with worker({**env, **MODULE}, log, "-c", "2", *QUEUES):
+    with worker({**env, **MODULE}, log, "-P", pool, "-c", "2", *QUEUES):
         run = pipelines.steady.enqueue({"ledger": ledger.path, "id": "a"}, hold=True)
         both = [pipelines.after.s(str(ledger.path), str(run.id)) for _ in range(2)]
         publish(chain(pipelines.steady.canvas(run), group(both), app=taskplatform.app))

@@ -18,6 +18,7 @@ from psycopg import sql
 from taskplatform.storage import (
     children,
     claim,
+    claim_each,
     dispatch,
     events,
     fork_sql,
@@ -102,7 +103,10 @@ NAMED: dict[str, Any] = {
     "worker": "tester",
     "work_id": WORK[0],
     "epoch": 1,
-    "started_at": "2026-01-01T00:00:00Z",
+    "ids": WORK,
+    "epochs": [1] * LIMIT,
+    "started": ["2026-01-01T00:00:00Z"] * LIMIT,
+    "holders": [HOLDER, *range(BACKLOG, BACKLOG + LIMIT - 1)],
     "needs": "{}",
     "given_back": True,
     "runs": RUNS,
@@ -119,7 +123,7 @@ IN_ORDER: dict[str, list[Any]] = {
     "_DUE": [200],
     "_LOCK": [WORK],
     "_RELEASE": [WORK],
-    "_SEEN": [0.1, WORK[0], 1],
+    "_UNMARKED": [WORK, [1] * LIMIT, [0.1] * LIMIT],
     "_STILL_HELD": [WORK, [1] * LIMIT],
     "_WRITE": [WORK, [1] * LIMIT, [HOLDER] * LIMIT, *([[0.1] * LIMIT] * 3)],
     "_OVERDUE": [["five", "other"], LIMIT],
@@ -136,6 +140,7 @@ IN_ORDER: dict[str, list[Any]] = {
 }
 HOT = (
     claim,
+    claim_each,
     settle_sql,
     dispatch,
     running,
@@ -149,7 +154,7 @@ HOT = (
     unstarted,
 )
 # Parts of statements.
-FRAGMENTS = {"HELD", "IS_HELD"}
+FRAGMENTS = {"HELD", "IS_HELD", "_HELD", "MORE"}
 
 
 def statements() -> Iterator[tuple[str, str]]:
@@ -289,6 +294,7 @@ def test_plans_with_a_backlog(session: Session) -> None:
 def test_a_claim_looks_at_no_more_than_its_limit(session: Session) -> None:
     """Q9: the backlog is read in the order of its index, not sorted, and no further than asked."""
     fill(session)
-    for node in plan(session, "claim._TAKE"):
-        if node.get("Relation Name") == "work":
-            assert _rows(node) <= LIMIT
+    for name in ("claim._TAKE", "claim_each._TAKE_EACH"):
+        for node in plan(session, name):
+            if node.get("Relation Name") == "work":
+                assert _rows(node) <= LIMIT

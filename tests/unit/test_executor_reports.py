@@ -8,7 +8,8 @@ import pytest
 
 from taskplatform.errors import TimeLimitExceeded
 from taskplatform.executor.reports import Reporter
-from taskplatform.executor.slots import Slot, SlotTable
+from taskplatform.executor.slot import Slot
+from taskplatform.executor.slots import SlotTable
 
 
 @pytest.fixture

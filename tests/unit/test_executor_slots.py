@@ -9,9 +9,11 @@ from time import monotonic_ns
 
 import pytest
 
+from taskplatform.executor import slot as slot_words
 from taskplatform.executor import slots
 from taskplatform.executor.notes import Note, Report
-from taskplatform.executor.slots import IDLE, SHIFT, SlotTable
+from taskplatform.executor.slot import FREE, IDLE, SHIFT
+from taskplatform.executor.slots import SlotTable
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def test_a_slot_begins_empty(table: SlotTable) -> None:
     slot = table.allocate()
 
     assert slot.pid == os.getpid()
-    assert (slot.state, slot.holder, slot.batch, slot.refused) == (slots.FREE, 0, 0, 0)
+    assert (slot.state, slot.holder, slot.batch, slot.refused) == (FREE, 0, 0, 0)
     assert not slot.lease_holds
     assert (slot.revoke, slot.cancelled, slot.interrupt) == (False, False, False)
     assert slot.note() is None
@@ -195,17 +197,17 @@ def test_a_number_is_written_in_one_piece(table: SlotTable) -> None:
     """A sequence number between two of its bytes would look even while a note is written."""
     slot = table.allocate()
     one, other = 0x00FF_00FF_00FF, 0x0100_0100_0100
-    slot._set(slots._SEQUENCE, one)
+    slot._set(slot_words._SEQUENCE, one)
 
     def write() -> None:
         for _ in range(200_000):
-            slot._set(slots._SEQUENCE, other)
-            slot._set(slots._SEQUENCE, one)
-        slot._set(slots._SEQUENCE, 1)
+            slot._set(slot_words._SEQUENCE, other)
+            slot._set(slot_words._SEQUENCE, one)
+        slot._set(slot_words._SEQUENCE, 1)
 
     pid = in_a_child(write)
     seen = set[int]()
-    while (number := slot._get(slots._SEQUENCE)) != 1:
+    while (number := slot._get(slot_words._SEQUENCE)) != 1:
         seen.add(number)
     assert ended_well(pid)
     assert seen <= {one, other}
@@ -215,7 +217,7 @@ def test_a_writer_that_died_in_the_middle_leaves_no_note(table: SlotTable) -> No
     """F1: the body had not started, or had ended; and the next owner of the slot can write."""
     slot = table.allocate()
     slot.begin(1, 2, 3)
-    slot._set(slots._SEQUENCE, slot._get(slots._SEQUENCE) + 1)
+    slot._set(slot_words._SEQUENCE, slot._get(slot_words._SEQUENCE) + 1)
 
     assert slot.note() is None
 
@@ -271,9 +273,34 @@ def test_a_report_that_was_cut_off_is_none_until_the_next(table: SlotTable) -> N
     """The alarm may raise in the middle of writing it; the note is not touched by that."""
     slot = table.allocate()
     started = slot.begin(1, 2, 0)
-    slot._set(slots._REPORT_SEQUENCE, 1)
+    slot._set(slot_words._REPORT_SEQUENCE, 1)
 
     assert slot.report() is None
     assert slot.note() is not None
     slot.write_report(Report(1, 2, started, 1, 0, 1.0, 2.0))
     assert slot.report() is not None
+
+
+def test_work_waits_until_somebody_takes_it_in_hand(table: SlotTable) -> None:
+    """What the supervisor may take back, and since when."""
+    slot = table.allocate()
+    assert slot.waiting == (0, 0)
+    before = monotonic_ns()
+    slot.wait(7)
+    since, work_id = slot.waiting
+    assert before <= since <= monotonic_ns()
+    assert work_id == 7
+    slot.take_in_hand()
+    assert slot.waiting == (0, 0)
+
+
+def test_a_thousand_slots_are_told_apart(table: SlotTable) -> None:
+    """W18: also where one of them was given back, and taken again."""
+    slots = [table.allocate() for _ in range(1000)]
+    assert [one.number for one in table.taken()] == list(range(1000))
+    slots[500].reset(0)
+    assert len(table.taken()) == 999
+    assert table.allocate().number == 500
+    for slot in slots:
+        slot.holder = slot.number + 1
+    assert [one.holder for one in SlotTable(table.fd).taken()] == list(range(1, 1001))

@@ -50,11 +50,13 @@ class House:
         self._children.append(child)
         return child
 
-    def enqueue(self, declaration: Declaration[Any], count: int = 1) -> list[UUID]:
+    def enqueue(
+        self, declaration: Declaration[Any], count: int = 1, *, first: int = 0
+    ) -> list[UUID]:
         """Runs with the inputs 0, 1, 2, ..."""
         return [
             run
-            for n in range(count)
+            for n in range(first, first + count)
             for run in self.stage.runs(
                 pipeline=declaration.name,
                 first_step=declaration.steps[0].name,
