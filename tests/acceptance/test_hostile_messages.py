@@ -168,7 +168,7 @@ def test_other_pools_survive_them_too(
 def test_ten_thousand_of_them_cost_no_memory_and_no_log(
     env: Env, ledger: Ledger, log: Path, redis: Redis
 ) -> None:
-    """The parent's memory grows by less than 20 MB, and runs end meanwhile."""
+    """The parent keeps no more than three of the largest take, however many come; runs end."""
     small = [
         entry
         for entry in [*hostile.torn(QUEUE).values(), *hostile.forged(QUEUE, PLAIN).values()]
@@ -182,7 +182,7 @@ def test_ten_thousand_of_them_cost_no_memory_and_no_log(
         before = psutil.Process(started.pid).memory_info().rss
         for batch in _batches(small):
             redis.lpush(QUEUE, *batch)
-        for entry in itertools.islice(itertools.cycle(big), 5):
+        for entry in itertools.islice(itertools.cycle(big), 15):
             redis.lpush(QUEUE, entry)
         began = time.monotonic()
         works_on(started, ledger, "meanwhile")
@@ -190,7 +190,8 @@ def test_ten_thousand_of_them_cost_no_memory_and_no_log(
         took = time.monotonic() - began
         works_on(started, ledger, "after")
         grown = psutil.Process(started.pid).memory_info().rss - before
-    assert grown < 20 * 1024 * 1024, f"{grown:,} bytes more after {took:.1f} s"
+    most = 20 * 1024 * 1024 + 3 * max(map(len, big))
+    assert grown < most, f"{grown:,} bytes more after {took:.1f} s, at most {most:,}"
     check_log(started, 200)
     print(f"{MANY} dropped in {took:.1f} s, {grown:,} bytes more")
 
