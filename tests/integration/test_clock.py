@@ -15,6 +15,8 @@ _MOMENTS = {
     "events": ("created_at",),
     "canvases": ("created_at", "published_at"),
     "keys": ("expires_at",),
+    "pauses": ("since",),
+    "crashes": ("crashed_at",),
 }
 # finished_at of runs moves too; the run of this test is open.
 _STAYS = {
@@ -60,10 +62,15 @@ def _fill(session: Session) -> None:
         " VALUES ('p', 'k', %s, now())",
         (run,),
     )
+    session.execute("INSERT INTO taskplatform.pauses (pipeline, reason) VALUES ('p', 'paused')")
+    session.execute(
+        "INSERT INTO taskplatform.crashes (pipeline, run_id, step_name) VALUES ('p', %s, 's')",
+        (run,),
+    )
 
 
 def test_every_stored_moment_moves_but_infinite_ones(database_url: str) -> None:
-    """Three days pass for runs, work, items, waits, events, canvases and keys."""
+    """Three days pass for runs, work, items, waits, events, canvases, keys, pauses, crashes."""
     with connect(database_url, pinned=False) as session:
         _fill(session)
         queries = {

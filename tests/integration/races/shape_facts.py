@@ -46,6 +46,7 @@ _FACTS = {
     "a step that waits for a child that has ended": """
         SELECT w.run_id FROM taskplatform.work w
         WHERE w.rest = 'child' AND w.holder IS NULL AND w.due_at IS NOT NULL
+          AND w.reason IS DISTINCT FROM 'paused'
           AND (SELECT c.finished_at FROM taskplatform.runs c
                WHERE c.parent_run = w.run_id AND c.parent_step = w.step
                ORDER BY c.id DESC LIMIT 1) IS NOT NULL""",
