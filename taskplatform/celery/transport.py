@@ -128,7 +128,8 @@ class _Channel(Channel):
         except Exception as error:
             # A broadcast is never given back, and not worth the worker.
             JUNK.drop("a broadcast", f"it cannot be handled ({type(error).__name__})")
-            raise Empty from None
+            # Not Empty, which ends the reading: those behind it in the buffer would lie there.
+            return None
 
 
 class _QoS(QoS):

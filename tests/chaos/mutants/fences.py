@@ -43,7 +43,7 @@ def epoch_from_one() -> None:
 
 def memo_lost() -> None:
     """Whoever takes over does not see what is done."""
-    real = vars(claim)["_claimed"]
+    real = claim.claimed
 
     def claimed(row: Any) -> Any:
         one = real(row)
@@ -51,7 +51,7 @@ def memo_lost() -> None:
         one.versions.clear()
         return one
 
-    vars(claim)["_claimed"] = claimed
+    put(claim, "claimed", claimed)
     change(settle_sql, "WHERE old.version <> excluded.version", "")
 
 
