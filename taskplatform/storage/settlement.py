@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from taskplatform.storage.new_run import AGEING
+
 
 @dataclass(slots=True)
 class Result:
@@ -157,6 +159,7 @@ class NewChild:
     priority: int | None
     run_timeout: float | None
     queue_timeout: float | None = None
+    ageing: float = AGEING
 
 
 Then = Keep | PutBack | End | Join
