@@ -47,13 +47,16 @@ class Declaration(Declaring, Generic[In, Out]):
         owner: str | None = None,
         priority: str | None = None,
         force: str | None = None,
+        fair_key: Key | bool | None = None,
         input_names: Sequence[str] = ("input",),
     ) -> None:
         """Declare and register a pipeline.
 
         `output` is what the last step returns, for type checkers; it is compared with that.
         `key` is a field of the input or a function of it; `owner`, `priority` and `force` are
-        fields. A run that lasts longer than `run_timeout` fails, and one that has not started
+        fields. Runs with an owner share a queue fairly with those of other owners; `fair_key` is
+        another field or function to share by, or False for the order of their ranks alone. A run
+        that lasts longer than `run_timeout` fails, and one that has not started
         `queue_timeout` after it was ready. Raises DeclarationError.
         """
         super().__init__()
@@ -79,7 +82,15 @@ class Declaration(Declaring, Generic[In, Out]):
             self.queue = queue_of(queue)
         except ValueError as error:
             raise self.error(str(error)) from None
-        self.inputs = Inputs(name, input, key=key, owner=owner, priority=priority, force=force)
+        self.inputs = Inputs(
+            name,
+            input,
+            key=key,
+            owner=owner,
+            priority=priority,
+            force=force,
+            fair_key=fair_key,
+        )
         registry.register(self)
 
     @property
@@ -153,6 +164,10 @@ class Declaration(Declaring, Generic[In, Out]):
     def priority_of(self, input: In) -> int:
         """The run's priority, 0 by default; raises InvalidInput."""
         return self.inputs.priority_of(input)
+
+    def fair_key_of(self, input: In, owner: str | None) -> str | None:
+        """Who shares a queue by a run of that owner, fairly with others; raises InvalidInput."""
+        return self.inputs.fair_key_of(input, owner)
 
     def force_of(self, input: In) -> bool:
         """Whether the input asks for a run in spite of its key."""

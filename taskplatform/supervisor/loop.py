@@ -20,7 +20,7 @@ from taskplatform.settings import get_settings
 from taskplatform.storage import workers
 from taskplatform.storage.dispatch import Outlook, outlook, release_due
 from taskplatform.storage.prune import BATCH, prune
-from taskplatform.supervisor import canvases
+from taskplatform.supervisor import canvases, lanes
 from taskplatform.supervisor.breaker import Breaker
 from taskplatform.supervisor.children import Children
 from taskplatform.supervisor.leases import Leases
@@ -106,6 +106,7 @@ class Supervisor:
         self._every("pauses", _LONGEST, self._pauses.tick)
         self._every("dispatch", DISPATCH_EVERY, self._dispatch)
         self._every("canvases", _LONGEST, lambda: canvases.sweep(self._database))
+        self._every("lanes", _LONGEST, lambda: lanes.sweep(self._database))
         self._every("rescue", RESCUE_EVERY, self._rescue_others)
         self._every("report", REPORT_EVERY, self._report)
         self._every("prune", PRUNE_EVERY, self._prune)
