@@ -10,6 +10,7 @@ from uuid import UUID
 import orjson
 
 from taskplatform.storage.connection import Session
+from taskplatform.storage.direct import Hot, ask
 from taskplatform.storage.script import Statement
 
 # After so many seconds without a message of its canvas, shifts execute a run.
@@ -97,6 +98,36 @@ SELECT id, pipeline, %b, %b, priority,
 FROM stored ORDER BY id
 RETURNING run_id, due_at IS NOT NULL AND rest IS NULL
 """
+
+# A run of the plainest kind, whose id is new: nothing to decide, and nothing to read.
+_INSERT_ONE = Hot("""
+WITH stored AS (
+    INSERT INTO taskplatform.runs (id, pipeline, key, owner, status, priority, input, forced,
+                                   deadline, start_by)
+    VALUES (%(id)s, %(pipeline)s, %(key)s, %(owner)s, 'queued', %(priority)s, %(input)s, %(forced)s,
+            clock_timestamp() + make_interval(secs => %(run_timeout)s),
+            clock_timestamp() + make_interval(secs => %(queue_timeout)s))
+)
+INSERT INTO taskplatform.work (run_id, pipeline, step, queue, priority)
+VALUES (%(id)s, %(pipeline)s, %(first_step)s, %(queue)s, %(priority)s)
+""")
+
+
+def is_plain(row: NewRun) -> bool:
+    """Whether the run is to start at once and concerns no other."""
+    return not (
+        row.owned_key is not None
+        or row.request_id is not None
+        or row.hold
+        or row.delay is not None
+        or row.at is not None
+        or row.replay_of is not None
+    )
+
+
+def insert_plain(connection: Session, row: NewRun) -> None:
+    """Store one plain run. Raises UniqueViolation if its id is stored already."""
+    ask(connection, _INSERT_ONE, {name: getattr(row, name) for name in _INSERT_ONE.places})
 
 
 def insert(connection: Session, rows: Sequence[NewRun]) -> None:
