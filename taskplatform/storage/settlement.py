@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from taskplatform.core.disposition import InLine
 from taskplatform.storage.new_run import AGEING
 
 
@@ -60,7 +61,8 @@ class PutBack:
     what `step` has used up. `rest` is what it rests on from now on; None leaves that as it is
     while the step is the same, and "" forgets it. `failing` is for a run that fails for good, with
     `run_error`, as soon as its branches have ended and its compensations were executed.
-    `progress` is how much of how much the last attempt at the step had done.
+    `progress` is how much of how much the last attempt at the step had done. `line` is where it
+    stands in line meanwhile.
     """
 
     step: str
@@ -76,6 +78,7 @@ class PutBack:
     failing: bool = False
     run_error: bytes | None = None
     progress: tuple[float | None, float | None] = (None, None)
+    line: InLine | None = None
 
 
 @dataclass(frozen=True, slots=True)
