@@ -24,6 +24,7 @@ class Claimed:
     are an item's place and JSON. `rest` is what the row rested on, `open_branches` whether some of
     those it forked have not ended. `error` is what makes a `failing` run fail.
     `charge` is what its `lane` was charged for it, in seconds; None: nothing ever is.
+    `gates`, which no claim tells, are those at which slots were asked for, with their limits.
     """
 
     work_id: int
@@ -52,6 +53,7 @@ class Claimed:
     parent_run: UUID | None = None
     lane: str = ""
     charge: float | None = None
+    gates: dict[str, int] | None = None
 
 
 # By run id first and its state only then: asked for both at once, the planner walks the index of
