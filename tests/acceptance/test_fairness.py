@@ -6,7 +6,7 @@ import pytest
 
 from taskplatform import enqueue_many
 from taskplatform.storage import lanes
-from taskplatform.storage.connection import connect
+from taskplatform.storage.connection import Session, connect
 from tests.acceptance.fair import Job, shared
 from tests.acceptance.processes import wait_for, worker
 
@@ -54,7 +54,7 @@ def test_tenants_share_workers_by_time_and_weight(env: Env, log: Path) -> None:
     assert used["a"] / (used["a"] + used["c"]) == pytest.approx(1 / 2, rel=0.1)
 
 
-def _done(database: lanes.Session, since: object) -> dict[str, list[float]]:
+def _done(database: Session, since: object) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {}
     for tenant, _, seconds in database.execute(_DONE, [since]).fetchall():
         found.setdefault(tenant, []).append(seconds)
