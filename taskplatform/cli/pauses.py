@@ -7,10 +7,11 @@ import rich_click as click
 from rich.text import Text
 
 from taskplatform.cli import place, words
-from taskplatform.cli.output import output_option, write, write_json
+from taskplatform.cli.output import note, output_option, write, write_json
 from taskplatform.client import pausing
 from taskplatform.client.session import call
 from taskplatform.core import registry
+from taskplatform.errors import Conflict
 from taskplatform.storage import pauses as storage
 from taskplatform.storage.pauses import Pause
 
@@ -35,19 +36,40 @@ def pause(name: str, why: str | None, form: str) -> None:
 
 @click.command()
 @click.argument("name", metavar="PIPELINE")
+@click.option(
+    "--canary", type=click.IntRange(1, 100), metavar="N", help="Only its N oldest waiting runs."
+)
 @output_option
-def resume(name: str, form: str) -> None:
+def resume(name: str, canary: int | None, form: str) -> None:
     """Let a paused pipeline go on, whoever or whatever paused it.
 
     \b
     taskplatform pipelines resume demo
+    taskplatform pipelines resume demo --canary 1     (one run goes; the others wait on)
     """
     place.pipelines_if_possible()
     place.servers()
+    if canary is not None:
+        _let_go(name, canary, form)
+        return
     # One that is paused may be declared no more.
     if name not in paused():
         registry.get(name)
     _tell(name, pausing.resume(name), "goes on", "was not paused", form)
+
+
+def _let_go(name: str, many: int, form: str) -> None:
+    if name not in paused():
+        registry.get(name)
+        raise Conflict(f"pipeline {name} is not paused: all its runs go on")
+    runs = [str(one) for one in pausing.canary(name, many)]
+    if form != "table":
+        write_json({"pipeline": name, "runs": runs}, form)
+        return
+    for one in runs:
+        write(Text(f"run {one} goes on"))
+    if len(runs) < many:
+        note(f"{name} has no more runs that wait for it")
 
 
 def paused() -> dict[str, Pause]:

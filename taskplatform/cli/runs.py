@@ -12,6 +12,7 @@ from taskplatform.cli.failures import Exit
 from taskplatform.cli.output import console, note, output_option, table, write_rows, write_table
 from taskplatform.cli.parsing import Input, Length, Moment
 from taskplatform.cli.printing import wait_and_print, wait_option_pair, write_run, write_runs
+from taskplatform.client import pausing
 from taskplatform.client.reading import get_run, list_runs
 from taskplatform.client.unset import UNSET
 from taskplatform.client.view import RunSummary
@@ -176,6 +177,22 @@ def cancel(ids: Sequence[str], form: str) -> None:
             note(f"note: run {run.id} had ended before, it is {run.status}")
         views.append(run.view())
     write_runs(views, form)
+
+
+@runs.command()
+@click.argument("run_id", metavar="ID")
+@output_option
+def start(run_id: str, form: str) -> None:
+    """Let one run go on to its end, though its pipeline or something else is paused.
+
+    \b
+    taskplatform runs start ID
+    """
+    place.servers()
+    place.pipelines_if_possible()
+    run = get_run(run_id)
+    pausing.start(run.id)
+    write_run(run.view(), form)
 
 
 @runs.command()

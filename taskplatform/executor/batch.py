@@ -79,7 +79,11 @@ class Batch:
 
     def _open(self, claimed: Sequence[Claimed]) -> list[Branch]:
         branches: list[Branch] = []
-        others = admit(self._child, claimed)
+        others = self._child.link.paused.set_aside(claimed)
+        if others:
+            aside = {one.work_id for one in others}
+            claimed = [one for one in claimed if one.work_id not in aside]
+        others += admit(self._child, claimed)
         refused = {one.work_id for one in others}
         for one in claimed:
             if one.work_id in refused:
@@ -198,7 +202,7 @@ class Batch:
 
     def _may_go_on(self, branch: Branch) -> bool:
         child = self._child
-        return not (child.must_yield() or child.link.is_paused(branch.claimed.pipeline))
+        return not (child.must_yield() or child.link.is_paused(branch.claimed))
 
     def commit(self, older_than: float = -1.0) -> None:
         """Commit the outcomes so far, if the oldest has waited longer than that."""

@@ -8,12 +8,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import psycopg
 
-from taskplatform.core import registry
 from taskplatform.errors import Unavailable
 from taskplatform.executor.costs import BUDGET, Costs
 from taskplatform.executor.instruments import Instrument, Silent
@@ -28,9 +27,8 @@ from taskplatform.executor.time_limit import TimeLimit
 from taskplatform.storage import leases
 from taskplatform.storage.backoff import Backoff
 from taskplatform.storage.body_connection import CommitInDoubt, was_committed
-from taskplatform.storage.claim import Claimed, claim, claim_run
+from taskplatform.storage.claim import Claimed, claim, claim_canary, claim_run
 from taskplatform.storage.connection import AWAY, Session, first_line
-from taskplatform.storage.dispatch import outlook
 from taskplatform.storage.new_run import AGEING
 from taskplatform.storage.orphans import cancel_children
 from taskplatform.storage.settle import committed, settle
@@ -129,16 +127,18 @@ class Child:
             return self._asking(lambda: self._claim_next(queues))
 
     def _claim_next(self, queues: Sequence[str]) -> tuple[list[Claimed], bool]:
-        pipelines, limit = self._claimable(), self.link.pace.claiming(self.costs.limit())
-        take = partial(
-            claim,
-            holder=self._holder(),
-            after=self._last_epoch,
-            limit=limit,
-            budget=BUDGET,
-            needs=self._needs.of_maps(),
-        )
-        return self.lanes.claim(take, self.connection, queues, pipelines, limit)
+        paused, limit = self.link.paused, self.link.pace.claiming(self.costs.limit())
+        others, pipelines = paused.open(self.connection, queues)
+        who: dict[str, Any] = {
+            "holder": self._holder(),
+            "after": self._last_epoch,
+            "needs": self._needs.of_maps(),
+        }
+        if canary := paused.canary(partial(claim_canary, **who), self.connection, queues):
+            return canary, True
+        take = partial(claim, **who, limit=limit, budget=BUDGET)
+        self.lanes.paused = paused.now.owners
+        return self.lanes.claim(take, self.connection, others, pipelines, limit)
 
     def claim_run(self, run_id: UUID) -> list[Claimed]:
         """Take the work of one run."""
@@ -162,13 +162,9 @@ class Child:
         """Tell whether there is anything to claim; False also when nobody can tell."""
         try:
             with self.lock:
-                seen = self._asking(lambda: outlook(self.connection, queues, self._claimable()))
+                return self._asking(lambda: self.link.paused.any_ready(self.connection, queues))
         except Unavailable:
             return False
-        return bool(seen.ready)
-
-    def _claimable(self) -> Sequence[str]:
-        return self.link.paused.others(registry.names(), self.connection)
 
     def remember(self, claimed: Sequence[Claimed]) -> None:
         """Note the highest epoch that was given, so that the next claim reads only its own."""

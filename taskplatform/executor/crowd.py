@@ -206,7 +206,7 @@ class Crowd(Batch):
         seat = self._seats.get(branch.claimed.epoch)
         if seat is None or seat.must_yield():
             return False
-        return not self._child.link.is_paused(branch.claimed.pipeline)
+        return not self._child.link.is_paused(branch.claimed)
 
     def _commit_all(self, ended: list[Ended]) -> None:
         pending: list[Pending] = []

@@ -15,7 +15,7 @@ from taskplatform.executor.lent_transaction import Lender
 from taskplatform.executor.seat import Seat
 from taskplatform.executor.slot import IDLE, SHIFT
 from taskplatform.storage import leases
-from taskplatform.storage.claim import Claimed
+from taskplatform.storage.claim import Claimed, claim_canary
 from taskplatform.storage.claim_each import Taken, claim_each, held_by_each
 
 # So many keep their leases when there is nothing to do.
@@ -122,8 +122,14 @@ class Desk(Child):
             budget=BUDGET,
             needs=needs,
         )
-        pipelines = self._claimable()
-        taken, more = self.lanes.claim(take, self.connection, queues, pipelines, len(seats))
+        paused = self.link.paused
+        others, pipelines = paused.open(self.connection, queues)
+        first = next(iter(by_holder), 0)
+        canary = partial(claim_canary, holder=first, after=self._last_epoch, needs=needs)
+        if first and (found := paused.canary(canary, self.connection, queues)):
+            return _seated([(first, one) for one in found], by_holder), True
+        self.lanes.paused = paused.now.owners
+        taken, more = self.lanes.claim(take, self.connection, others, pipelines, len(seats))
         return _seated(taken, by_holder), more
 
     def _with_leases(self, seats: list[Seat]) -> dict[int, Seat]:

@@ -29,6 +29,8 @@ class Lanes:
         self._dues: deque[Due] = deque()
         self._next: dict[str, str] = {}
         self._in_use = False
+        # Nobody is in their way, and they in nobody's.
+        self.paused: frozenset[str] = frozenset()
         self._look_again = 0.0
 
     def claim(
@@ -68,7 +70,7 @@ class Lanes:
             if len(seen) == lanes.MOST:
                 # The smallest text behind it.
                 self._next[queue] = seen[-1] + "\x01"
-        return turns(found, many, self._ageing)
+        return turns([one for one in found if one.name not in self.paused], many, self._ageing)
 
     def use(self, claimed: Claimed, seconds: float) -> None:
         """Note what a body has used."""

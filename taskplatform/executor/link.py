@@ -10,6 +10,7 @@ from taskplatform.executor.pace import Pace
 from taskplatform.executor.paused import Paused
 from taskplatform.middleware import Breakers
 from taskplatform.storage import leases
+from taskplatform.storage.claim import Claimed
 from taskplatform.storage.connection import Session, connect
 
 
@@ -46,12 +47,12 @@ class Link:
         self._away = False
         return made
 
-    def is_paused(self, pipeline: str) -> bool:
-        """Whether nothing of the pipeline is to start; what was last known if nobody can tell."""
+    def is_paused(self, claimed: Claimed) -> bool:
+        """Whether nothing more of a run is to start; what was last known if nobody can tell."""
         if self.paused.is_old:
             with suppress(psycopg.Error, Unavailable), self.lock:
                 self.paused.read(self.connection)
-        return pipeline in self.paused
+        return self.paused.covers(claimed)
 
     def drop_if_broken(self, error: BaseException) -> bool:
         """Close what broke; whether there is no connection now."""

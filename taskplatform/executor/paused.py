@@ -1,20 +1,26 @@
-"""Paused: which pipelines a child leaves alone."""
+"""Paused: what a child leaves alone, and what it takes all the same."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 
-from taskplatform.storage import pauses
+from taskplatform.core import registry
+from taskplatform.executor import standing
+from taskplatform.storage import canaries, lanes, paused
+from taskplatform.storage.claim import Claimed
 from taskplatform.storage.connection import Session
+from taskplatform.storage.dispatch import outlook
+from taskplatform.storage.paused import Standing, open_of
+from taskplatform.storage.settlement import Settlement
 
 # A pause takes effect within a second.
 EVERY = 0.5
 
 
 class Paused:
-    """The paused pipelines, as they were half a second ago at most."""
+    """What is paused, as it was half a second ago at most."""
 
     def __init__(self) -> None:
-        self._names: frozenset[str] = frozenset()
+        self.now = Standing()
         self._again = 0.0
 
     @property
@@ -24,14 +30,62 @@ class Paused:
 
     def read(self, connection: Session) -> None:
         """Read it again."""
-        self._names = pauses.names(connection)
+        self.now = paused.standing(connection)
         self._again = monotonic() + EVERY
 
-    def __contains__(self, pipeline: str) -> bool:
-        return pipeline in self._names
-
-    def others(self, pipelines: Sequence[str], connection: Session) -> Sequence[str]:
-        """Those that are not paused."""
+    def open(
+        self, connection: Session, queues: Sequence[str]
+    ) -> tuple[Sequence[str], Sequence[str]]:
+        """The queues and the known pipelines that are not paused."""
         if self.is_old:
             self.read(connection)
-        return [one for one in pipelines if one not in self] if self._names else pipelines
+        names = registry.names()
+        if not (self.now.pipelines or self.now.queues):
+            return queues, names
+        return open_of(queues, self.now.queues), open_of(names, self.now.pipelines)
+
+    def canary(
+        self, take: Callable[..., list[Claimed]], connection: Session, queues: Sequence[str]
+    ) -> list[Claimed]:
+        """Take a branch of a run that was let go by hand, if there is one."""
+        if not self.now.canaries:
+            return []
+        return take(
+            connection,
+            canaries=self.now.canaries,
+            queues=queues,
+            pipelines=registry.names(),
+        )
+
+    def any_ready(self, connection: Session, queues: Sequence[str]) -> bool:
+        """Whether there is anything to claim."""
+        others, pipelines = self.open(connection, queues)
+        if self.now.canaries and canaries.ready(connection, queues, registry.names()):
+            return True
+        seen = outlook(connection, others, pipelines).ready
+        if not (seen and self.now.owners):
+            return bool(seen)
+        found = lanes.look(connection, dict.fromkeys(seen, ""), pipelines, {})
+        return any(one.name not in self.now.owners for one in found)
+
+    def covers(self, claimed: Claimed) -> bool:
+        """Whether nothing more of a run is to start."""
+        now = self.now
+        if claimed.run_id in now.canaries:
+            return False
+        return (
+            claimed.pipeline in now.pipelines
+            or claimed.queue in now.queues
+            or now.why(claimed.pipeline, claimed.key, claimed.owner) is not None
+        )
+
+    def set_aside(self, claimed: Sequence[Claimed]) -> list[Settlement]:
+        """Set aside what no claim could leave out: runs whose owner or key is paused."""
+        now = self.now
+        if not (now.owners or now.keys):
+            return []
+        return [
+            standing.paused(one, why)
+            for one in claimed
+            if one.run_id not in now.canaries and (why := now.why(one.pipeline, one.key, one.owner))
+        ]

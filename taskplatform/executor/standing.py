@@ -66,6 +66,20 @@ def joining(claimed: Claimed, default_queue: str) -> Settlement:
     return settled(claimed, then)
 
 
+def paused(claimed: Claimed, why: str) -> Settlement:
+    """Set aside what was claimed of a run whose owner or key is paused."""
+    then = PutBack(
+        claimed.step,
+        claimed.queue,
+        delay=_FOR_EVER,
+        reason="paused",
+        waiting_for=why,
+        failures=claimed.failures,
+        put_off=claimed.put_off,
+    )
+    return settled(claimed, then)
+
+
 def out_of_time(branch: Branch, default_queue: str) -> Settlement:
     """Fail a run whose own time limit has passed."""
     if branch.claimed.branch:

@@ -60,7 +60,7 @@ class Claimed:
 # all ready work instead.
 _TAKE_RUN = """
 WITH own AS MATERIALIZED (
-    SELECT id, holder, due_at, rest, pipeline FROM taskplatform.work
+    SELECT id, run_id, holder, due_at, rest, pipeline, queue FROM taskplatform.work
     WHERE run_id = %(run_id)s AND branch = ''
     FOR UPDATE SKIP LOCKED
 )
@@ -69,7 +69,27 @@ SET holder = %(holder)s, epoch = nextval('taskplatform.epochs'), started_at = cl
     due_at = NULL, rest = nullif(w.rest, 'canvas')
 FROM own
 WHERE w.id = own.id AND own.holder IS NULL AND (own.due_at IS NULL OR own.rest = 'canvas')
-  AND (SELECT true FROM taskplatform.pauses p WHERE p.pipeline = own.pipeline) IS NULL
+  AND ((SELECT true FROM taskplatform.canaries c WHERE c.run_id = own.run_id)
+       OR ((SELECT true FROM taskplatform.pauses p WHERE p.pipeline = own.pipeline) IS NULL
+           AND (SELECT true FROM taskplatform.wider_pauses q
+                WHERE q.kind = 'queue' AND q.pipeline = '' AND q.name = own.queue) IS NULL))
+"""
+
+_TAKE_CANARY = """
+WITH own AS MATERIALIZED (
+    SELECT id, holder, due_at, pipeline, queue FROM taskplatform.work
+    WHERE run_id = ANY (%(canaries)s::uuid[])
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE taskplatform.work AS w
+SET holder = %(holder)s, epoch = nextval('taskplatform.epochs'), started_at = clock_timestamp()
+FROM (
+    SELECT id FROM own
+    WHERE holder IS NULL AND due_at IS NULL AND queue = ANY (%(queues)s::text[])
+      AND pipeline = ANY (%(pipelines)s::text[])
+    ORDER BY id LIMIT 1
+) AS first
+WHERE w.id = first.id
 """
 
 
@@ -208,6 +228,32 @@ def claim_run(
     }
     with one_trip(connection):
         connection.execute(_TAKE_RUN, values)
+        connection.execute(_MARK_RUNNING, values)
+        rows = connection.execute(_READ, values)
+    return [claimed(row) for row in rows]
+
+
+def claim_canary(
+    connection: Session,
+    *,
+    holder: int,
+    after: int,
+    canaries: Iterable[UUID],
+    queues: Sequence[str],
+    pipelines: Sequence[str],
+    needs: Needs = NO_NEEDS,
+) -> list[Claimed]:
+    """Take a ready branch of these runs for `holder`, whatever is paused."""
+    values = {
+        "holder": holder,
+        "after": after,
+        "canaries": list(canaries),
+        "queues": list(queues),
+        "pipelines": list(pipelines),
+        "needs": orjson.dumps(needs).decode(),
+    }
+    with one_trip(connection):
+        connection.execute(_TAKE_CANARY, values)
         connection.execute(_MARK_RUNNING, values)
         rows = connection.execute(_READ, values)
     return [claimed(row) for row in rows]

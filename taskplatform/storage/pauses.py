@@ -12,6 +12,7 @@ from typing import Any
 
 from taskplatform.storage.connection import Session
 from taskplatform.storage.join_sql import DERIVE
+from taskplatform.storage.paused import IS_PAUSED_WITH_RUN
 
 # Rows that are set aside, or let go, in one transaction.
 BATCH = 500
@@ -39,44 +40,72 @@ _IS_PAUSED = """
 SELECT true FROM taskplatform.pauses WHERE pipeline = %s
 """
 
+# One session of all at a time: several would only load the database more.
+_ALONE = """
+SELECT pg_try_advisory_xact_lock(hashtextextended('taskplatform set aside', 0))
+"""
+
 # The run row is locked before the work row; a busy one is left to the next round.
 _READY = """
 SELECT w.id, w.run_id FROM taskplatform.work w
 JOIN taskplatform.runs r ON r.id = w.run_id
 WHERE w.holder IS NULL AND w.due_at IS NULL AND w.pipeline = ANY (%s::text[])
+  AND (SELECT true FROM taskplatform.canaries c WHERE c.run_id = w.run_id) IS NULL
 LIMIT %s
 FOR NO KEY UPDATE OF r SKIP LOCKED
 """
 
-_RESUMED = """
+_RESUMED = f"""
 SELECT w.id, w.run_id FROM unnest(%s::text[]) AS known(pipeline)
 CROSS JOIN LATERAL (
-    SELECT id, run_id FROM taskplatform.work
-    WHERE pipeline = known.pipeline AND reason IN ('paused', 'breaker') AND gate IS NULL
-    ORDER BY id LIMIT %s
+    SELECT w.id, w.run_id FROM taskplatform.work w
+    JOIN taskplatform.runs r ON r.id = w.run_id
+    WHERE w.pipeline = known.pipeline AND w.reason IN ('paused', 'breaker') AND w.gate IS NULL
+      AND {IS_PAUSED_WITH_RUN} IS NULL
+    ORDER BY w.id LIMIT %s
+    FOR NO KEY UPDATE OF r SKIP LOCKED
 ) AS w
-JOIN taskplatform.runs r ON r.id = w.run_id
 WHERE (SELECT true FROM taskplatform.pauses p WHERE p.pipeline = known.pipeline) IS NULL
-FOR NO KEY UPDATE OF r SKIP LOCKED
 """
 
 _LOCK = """
 SELECT id FROM taskplatform.work WHERE id = ANY (%s::bigint[]) ORDER BY id FOR UPDATE
 """
 
-_SET_ASIDE = """
-UPDATE taskplatform.work w SET due_at = 'infinity', reason = p.reason, waiting_for = p.why
-FROM taskplatform.pauses p
-WHERE w.id = ANY (%s::bigint[]) AND w.holder IS NULL AND w.due_at IS NULL
-  AND p.pipeline = w.pipeline
-RETURNING w.run_id
+# Most runs have one branch, and are what that is.
+_IS_ALONE = """(SELECT true FROM taskplatform.work b
+         WHERE b.run_id = changed.run_id AND b.id <> changed.id LIMIT 1) IS NULL"""
+
+_SET_ASIDE = f"""
+WITH changed AS (
+    UPDATE taskplatform.work w SET due_at = 'infinity', reason = p.reason, waiting_for = p.why
+    FROM taskplatform.pauses p
+    WHERE w.id = ANY (%s::bigint[]) AND w.holder IS NULL AND w.due_at IS NULL
+      AND p.pipeline = w.pipeline
+    RETURNING w.id, w.run_id, w.reason, w.waiting_for
+), told AS (
+    UPDATE taskplatform.runs r
+    SET status = 'waiting', reason = changed.reason, due_at = NULL,
+        waiting_for = changed.waiting_for, version = version + 1
+    FROM changed WHERE r.id = changed.run_id AND r.status = 'queued' AND {_IS_ALONE}
+    RETURNING r.id
+)
+SELECT run_id FROM changed WHERE run_id NOT IN (SELECT id FROM told)
 """
 
-_LET_GO = """
-UPDATE taskplatform.work SET due_at = NULL, reason = NULL, waiting_for = NULL
-WHERE id = ANY (%s::bigint[]) AND holder IS NULL AND reason IN ('paused', 'breaker')
-  AND gate IS NULL
-RETURNING run_id, queue
+_LET_GO = f"""
+WITH changed AS (
+    UPDATE taskplatform.work SET due_at = NULL, reason = NULL, waiting_for = NULL
+    WHERE id = ANY (%s::bigint[]) AND holder IS NULL AND reason IN ('paused', 'breaker')
+      AND gate IS NULL
+    RETURNING id, run_id, queue
+), told AS (
+    UPDATE taskplatform.runs r
+    SET status = 'queued', reason = NULL, due_at = NULL, waiting_for = NULL, version = version + 1
+    FROM changed WHERE r.id = changed.run_id AND r.status = 'waiting' AND {_IS_ALONE}
+    RETURNING r.id
+)
+SELECT run_id, queue, run_id IN (SELECT id FROM told) FROM changed
 """
 
 
@@ -116,6 +145,8 @@ def resume(connection: Session, pipeline: str) -> bool:
 def set_aside(connection: Session, pipelines: Sequence[str]) -> int:
     """Let a batch of the ready work of paused pipelines wait; return how many rows were seen."""
     with connection.transaction():
+        if connection.execute(_ALONE).fetchone() != (True,):
+            return 0
         found = connection.execute(_READY, (list(pipelines), BATCH)).fetchall()
         if found:
             ids = [row[0] for row in found]
@@ -134,10 +165,10 @@ def let_go(connection: Session, pipelines: Sequence[str]) -> Counter[str]:
         ids = [row[0] for row in found]
         connection.execute(_LOCK, (ids,))
         ready = connection.execute(_LET_GO, (ids,)).fetchall()
-        _derive(connection, ready)
-    return Counter(queue for _, queue in ready)
+        _derive(connection, [row for row in ready if not row[2]])
+    return Counter(queue for _, queue, _ in ready)
 
 
 def _derive(connection: Session, changed: Sequence[tuple[Any, ...]]) -> None:
-    runs = sorted({row[0] for row in changed})
-    connection.execute(DERIVE, {"runs": runs, "given_back": True})
+    if runs := sorted({row[0] for row in changed}):
+        connection.execute(DERIVE, {"runs": runs, "given_back": True})

@@ -16,7 +16,7 @@ from taskplatform.executor.slot import SHIFT
 from taskplatform.executor.slots import SlotTable
 from taskplatform.settings import get_settings
 from taskplatform.storage import workers
-from taskplatform.storage.dispatch import Outlook, outlook, release_due
+from taskplatform.storage.dispatch import Outlook, release_due
 from taskplatform.storage.prune import BATCH, prune
 from taskplatform.supervisor import canvases, lanes
 from taskplatform.supervisor.about import About
@@ -62,7 +62,7 @@ class Supervisor:
         self._unstarted = Unstarted(about.id, about.parent, about.name, settings.queue)
         self._retention_days = settings.retention_days
         self._breaker = Breaker(self._database, settings.breaker_crashes)
-        self._pauses = Pauses(self._database, about.pipelines, self._ring)
+        self._pauses = Pauses(self._database, about.queues, about.pipelines, self._ring)
         self._gates = Gates(self._database, self._ring)
         self._worker_lives = True
         self._next: dict[str, float] = {}
@@ -133,9 +133,8 @@ class Supervisor:
             self._next[duty] = now + wait
 
     def _dispatch(self) -> float | None:
-        about = self._about
         seen = self._database.ask(
-            lambda connection: outlook(connection, about.queues, self._pauses.open),
+            self._pauses.outlook,
             Outlook([], None),
         )
         if seen.next_due is not None and seen.next_due <= 0:

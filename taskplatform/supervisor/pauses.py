@@ -3,40 +3,76 @@
 from collections.abc import Callable, Sequence
 from time import monotonic
 
-from taskplatform.storage import pauses
+from taskplatform.storage import canaries, lanes, paused, pauses
+from taskplatform.storage.connection import Session
+from taskplatform.storage.dispatch import Outlook, outlook
+from taskplatform.storage.paused import Standing, open_of
 from taskplatform.supervisor.session import Database
 
 EVERY = 0.5
-# However much is ready, looking through it may take so much of the time.
-_SHARE = 0.05
+# However much is ready, setting it aside may take so much of the time of one session in all, and
+# letting it go again so much of each.
+_ASIDE, _BACK = 0.2, 0.5
 
 
 class Pauses:
-    """The pauses of one worker's pipelines."""
+    """The pauses of one worker's pipelines and queues."""
 
     def __init__(
-        self, database: Database, pipelines: Sequence[str], ring: Callable[[dict[str, int]], None]
+        self,
+        database: Database,
+        queues: Sequence[str],
+        pipelines: Sequence[str],
+        ring: Callable[[dict[str, int]], None],
     ) -> None:
-        self.open: Sequence[str] = pipelines
         self._database = database
+        self._queues = queues
         self._pipelines = pipelines
         self._ring = ring
+        self._now = Standing()
+
+    def outlook(self, connection: Session) -> Outlook:
+        """What the worker could claim now, and what comes next."""
+        now = self._now
+        pipelines = open_of(self._pipelines, now.pipelines)
+        seen = outlook(connection, open_of(self._queues, now.queues), pipelines)
+        if not (seen.ready and now.owners):
+            return seen
+        found = lanes.look(connection, dict.fromkeys(seen.ready, ""), pipelines, {})
+        ready = {one.queue for one in found if one.name not in now.owners}
+        return Outlook([one for one in seen.ready if one in ready], seen.next_due)
 
     def tick(self) -> float:
         """Look at the pauses; return in how many seconds to look again."""
-        paused = self._database.ask(pauses.names, None)
-        if paused is None:
+        now = self._database.ask(paused.standing, None)
+        if now is None:
             return EVERY
-        self.open = [one for one in self._pipelines if one not in paused]
+        self._now = now
+        if now.canaries:
+            nothing: dict[str, int] = {}
+            self._database.ask(canaries.sweep, None)
+            self._ring(self._database.ask(self._canaries, nothing))
+        return min(self._let_go(), self._set_aside())
+
+    def _canaries(self, connection: Session) -> dict[str, int]:
+        return canaries.ready(connection, self._queues, self._pipelines)
+
+    def _let_go(self) -> float:
+        began = monotonic()
         resumed = self._database.ask(
             lambda connection: pauses.let_go(connection, self._pipelines), None
         )
-        if resumed:
-            self._ring(resumed)
-        wait = 0.0 if resumed and resumed.total() == pauses.BATCH else EVERY
-        if mine := [one for one in self._pipelines if one in paused]:
-            began = monotonic()
-            seen = self._database.ask(lambda connection: pauses.set_aside(connection, mine), 0)
-            share = (monotonic() - began) / _SHARE
-            wait = max(wait, share) if seen < pauses.BATCH else 0.0
-        return wait
+        if not resumed:
+            return EVERY
+        self._ring(resumed)
+        return min(EVERY, (monotonic() - began) * (1 / _BACK - 1))
+
+    def _set_aside(self) -> float:
+        mine = [one for one in self._pipelines if one in self._now.pipelines]
+        if not mine:
+            return EVERY
+        began = monotonic()
+        seen = self._database.ask(lambda connection: pauses.set_aside(connection, mine), 0)
+        # Nothing found may have taken as long: what is ready of others was looked through.
+        pause = (monotonic() - began) * (1 / _ASIDE - 1)
+        return pause if seen else max(EVERY, pause)

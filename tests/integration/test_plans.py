@@ -112,6 +112,7 @@ NAMED: dict[str, Any] = {
     "costs": orjson.dumps({"five.first": 0.00001}).decode(),
     "budget": 0.005,
     "run_id": RUNS[0],
+    "canaries": RUNS[:2],
     "rows": orjson.dumps(ROWS).decode(),
     "worker": "tester",
     "work_id": WORK[0],
