@@ -90,7 +90,10 @@ def _parts(
 ) -> _Parts:
     parts = _Parts(draft)
     for throttle in draft.throttles:
-        wrong += declaration.inputs.field_problems(f"throttle '{throttle.name}' key", throttle.key)
+        weight = None if isinstance(throttle.weight, int) else throttle.weight
+        for option, field in (("key", throttle.key), ("weight", weight)):
+            what = f"throttle '{throttle.name}' {option}"
+            wrong += declaration.inputs.field_problems(what, field)
     if draft.wait is not None:
         wrong += declaration.inputs.field_problems("match", draft.wait.match)
     around = Surroundings(declaration.input, declaration.input_names, outputs, position)

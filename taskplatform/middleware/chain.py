@@ -16,7 +16,8 @@ from taskplatform.storage.connection import Session
 class StepAttempt:
     """What a middleware may know: the attempt that is about to start.
 
-    `transaction` opens one on a connection that nobody else uses meanwhile.
+    `transaction` opens one on a connection that nobody else uses meanwhile; `session` gives that
+    connection without one.
     """
 
     step: Step
@@ -24,8 +25,9 @@ class StepAttempt:
     number: int
     input: Any
     transaction: Callable[[], AbstractContextManager[Session]]
-    work_id: int = 0
-    epoch: int = 0
+    session: Callable[[], AbstractContextManager[Session]]
+    work_id: int
+    epoch: int
 
 
 Proceed = Callable[[], Outcome]

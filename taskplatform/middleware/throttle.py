@@ -1,6 +1,5 @@
 """Throttle: a step starts only with a grant of each of its limits, taken just before the body."""
 
-from dataclasses import dataclass
 from time import monotonic
 
 import psycopg
@@ -8,31 +7,13 @@ import psycopg
 from taskplatform.core.failure import Failure
 from taskplatform.core.outcome import Failed, Outcome, Withheld
 from taskplatform.middleware.chain import Proceed, StepAttempt
-from taskplatform.storage.connection import Session
-from taskplatform.storage.throttles import VALID_SHARE, grant
-
-
-class _Refused(Exception):
-    def __init__(self, withheld: Withheld) -> None:
-        self.withheld = withheld
-
-
-@dataclass(frozen=True, order=True, slots=True)
-class _Wanted:
-    name: str
-    scope: str
-    limit: int
-    window: float
-
-    @property
-    def shown(self) -> str:
-        return f"{self.name}[{self.scope}]" if self.scope else self.name
+from taskplatform.storage.throttles import KIND, VALID_SHARE, Refusal, Wanted, ask
 
 
 def throttle(attempt: StepAttempt, proceed: Proceed) -> Outcome:
-    """Let the body start if every throttle of the step grants it; otherwise say when to ask again.
+    """Let the body start if every throttle of the step grants it; otherwise stand in line.
 
-    The grants are one transaction: a refusal by the last limit uses nothing of the others. A
+    The grants are one decision: a refusal by the last limit uses nothing of the others. A
     grant that came too late to be used within its validity is void, and asked for again.
     """
     if not attempt.step.throttles:
@@ -41,35 +22,54 @@ def throttle(attempt: StepAttempt, proceed: Proceed) -> Outcome:
         wanted = _wanted(attempt)
     except Exception as error:
         return Failed(Failure.of(error))
-    shortest = min(one.window for one in wanted)
-    for _ in range(3):
+    if heavy := next((one for one in wanted if one.weight > one.limit), None):
+        message = f"{shown(heavy)} grants {heavy.limit} in all, less than the weight {heavy.weight}"
+        return Failed(Failure("TooHeavy", message, ""), permanent=True)
+    wanted = [one for one in wanted if one.weight]
+    shortest = min((one.window for one in wanted), default=0.0)
+    for _ in range(3 if wanted else 0):
         asked = monotonic()
         try:
-            with attempt.transaction() as connection:
-                _grant_all(connection, wanted)
-        except _Refused as refused:
-            return refused.withheld
+            with attempt.session() as connection:
+                refused = ask(connection, wanted, work_id=attempt.work_id)
         except psycopg.DataError as error:
             return Failed(Failure.of(error))
+        if refused is not None:
+            return _in_line(refused)
         if monotonic() - asked < shortest * VALID_SHARE:
             return proceed()
-    why = f"throttle {wanted[0].shown}: grants came too late"
-    return Withheld("throttle", shortest * VALID_SHARE, why)
+    if not wanted:
+        return proceed()
+    return Withheld(KIND, shortest * VALID_SHARE, f"{shown(wanted[0])}: grants came too late")
 
 
-def _wanted(attempt: StepAttempt) -> list[_Wanted]:
-    # The users' key functions are called before the transaction begins. In one order, whatever
-    # that of the declaration: making the first slots of a limit waits for others who make them.
+def shown(one: Wanted) -> str:
+    """A limit in words."""
+    return f"throttle {one.name}[{one.scope}]" if one.scope else f"throttle {one.name}"
+
+
+def _wanted(attempt: StepAttempt) -> list[Wanted]:
+    # The users' functions are called before the transaction begins.
     return sorted(
-        _Wanted(one.name, one.scope(attempt.input), one.limit, one.per)
+        Wanted(
+            one.name,
+            one.scope(attempt.input),
+            one.limit,
+            one.per,
+            one.weight_of(attempt.input),
+            one.pause_at,
+        )
         for one in attempt.step.throttles
     )
 
 
-def _grant_all(connection: Session, wanted: list[_Wanted]) -> None:
-    for one in wanted:
-        given = grant(
-            connection, name=one.name, scope=one.scope, limit=one.limit, window=one.window
-        )
-        if given.slot is None:
-            raise _Refused(Withheld("throttle", given.seconds, f"throttle {one.shown}"))
+def _in_line(refused: Refusal) -> Withheld:
+    wanted = refused.wanted
+    return Withheld(
+        KIND,
+        refused.seconds,
+        shown(wanted),
+        gate=wanted.gate,
+        weight=wanted.weight,
+        share=wanted.share,
+    )

@@ -45,26 +45,29 @@ _USED = """
 DELETE FROM taskplatform.reservations WHERE work_id = %s
 """
 
-# While something of a queue was let go and not claimed within the reservation's time, its workers
-# are busy, and more would only lie there. What no living worker serves is left in the line, in
-# nobody's way, and so is what is paused.
-_RELEASE = """
-WITH room AS MATERIALIZED (
-    SELECT * FROM unnest(%(gates)s::text[], %(limits)s::integer[], %(taken)s::bigint[])
-        AS given(gate, most, taken)
-), alive AS MATERIALIZED (
+# What living workers serve and nobody has paused.
+SERVED = """alive AS MATERIALIZED (
     SELECT queues, pipelines FROM taskplatform.workers WHERE lease_until > clock_timestamp()
 ), served AS MATERIALIZED (
     SELECT ARRAY(SELECT DISTINCT unnest(queues) FROM alive) AS queues,
            ARRAY(SELECT DISTINCT unnest(pipelines) FROM alive
                  EXCEPT SELECT pipeline FROM taskplatform.pauses) AS pipelines
-), line AS MATERIALIZED (
+)"""
+IS_SERVED = "queue = ANY (served.queues) AND pipeline = ANY (served.pipelines)"
+
+# While something of a queue was let go and not claimed within the reservation's time, its workers
+# are busy, and more would only lie there. What no living worker serves is left in the line, in
+# nobody's way, and so is what is paused.
+_RELEASE = f"""
+WITH room AS MATERIALIZED (
+    SELECT * FROM unnest(%(gates)s::text[], %(limits)s::integer[], %(taken)s::bigint[])
+        AS given(gate, most, taken)
+), {SERVED}, line AS MATERIALIZED (
     SELECT room.gate, room.most, room.taken, w.id, w.priority, w.weight, w.share
     FROM room CROSS JOIN served CROSS JOIN LATERAL (
         SELECT id, priority, coalesce(gate_weight, 1) AS weight, coalesce(gate_share, 1) AS share
         FROM taskplatform.work
-        WHERE gate = room.gate AND queue = ANY (served.queues)
-          AND pipeline = ANY (served.pipelines)
+        WHERE gate = room.gate AND {IS_SERVED}
           AND queue <> ALL (ARRAY(
               SELECT late.queue FROM taskplatform.reservations v
               JOIN taskplatform.work late ON late.id = v.work_id
