@@ -184,6 +184,7 @@ def child(one: Settlement, new: NewChild) -> Row:
         key=new.key,
         owner=new.owner,
         priority=new.priority,
+        ageing=new.ageing,
         run_timeout=new.run_timeout,
         queue_timeout=new.queue_timeout,
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from taskplatform.core.disposition import InLine
+from taskplatform.storage.new_run import AGEING
 
 
 @dataclass(slots=True)
@@ -161,6 +162,7 @@ class NewChild:
     priority: int | None
     run_timeout: float | None
     queue_timeout: float | None = None
+    ageing: float = AGEING
 
 
 Then = Keep | PutBack | End | Join
