@@ -25,11 +25,11 @@ RESERVED = """coalesce((
 # Whether somebody of at least the rank of the asking work stands in line; it was let go itself
 # if there is a reservation for it. Only the head is looked at: nobody has a higher rank.
 IN_FRONT = """coalesce((
-    SELECT (head.priority, -head.id) > (own.priority, -own.id)
+    SELECT (head.rank, head.id) < (own.rank, own.id)
     FROM taskplatform.work own
     CROSS JOIN LATERAL (
-        SELECT priority, id FROM taskplatform.work
-        WHERE gate = {gate} ORDER BY priority DESC, id LIMIT 1
+        SELECT rank, id FROM taskplatform.work
+        WHERE gate = {gate} ORDER BY rank, id LIMIT 1
     ) AS head
     WHERE own.id = {work_id}
       AND (SELECT true FROM taskplatform.reservations v
@@ -63,9 +63,9 @@ WITH room AS MATERIALIZED (
     SELECT * FROM unnest(%(gates)s::text[], %(limits)s::integer[], %(taken)s::bigint[])
         AS given(gate, most, taken)
 ), {SERVED}, line AS MATERIALIZED (
-    SELECT room.gate, room.most, room.taken, w.id, w.priority, w.weight, w.share
+    SELECT room.gate, room.most, room.taken, w.id, w.rank, w.weight, w.share
     FROM room CROSS JOIN served CROSS JOIN LATERAL (
-        SELECT id, priority, coalesce(gate_weight, 1) AS weight, coalesce(gate_share, 1) AS share
+        SELECT id, rank, coalesce(gate_weight, 1) AS weight, coalesce(gate_share, 1) AS share
         FROM taskplatform.work
         WHERE gate = room.gate AND {IS_SERVED}
           AND queue <> ALL (ARRAY(
@@ -73,14 +73,14 @@ WITH room AS MATERIALIZED (
               JOIN taskplatform.work late ON late.id = v.work_id
               WHERE v.gate = room.gate AND v.until <= clock_timestamp()
                 AND late.holder IS NULL AND late.due_at IS NULL))
-        ORDER BY priority DESC, id LIMIT least(greatest(room.most - room.taken, 0), %(batch)s)
+        ORDER BY rank, id LIMIT least(greatest(room.most - room.taken, 0), %(batch)s)
         FOR UPDATE SKIP LOCKED
     ) AS w
 ), walked AS (
     SELECT gate, id, weight,
            bool_and(taken + total <= least(most, greatest(1, floor(most * share)))) OVER walk
                AS fits
-    FROM (SELECT *, sum(weight) OVER (PARTITION BY gate ORDER BY priority DESC, id
+    FROM (SELECT *, sum(weight) OVER (PARTITION BY gate ORDER BY rank, id
                                       ROWS UNBOUNDED PRECEDING) AS total FROM line) AS summed
     WINDOW walk AS (PARTITION BY gate ORDER BY total ROWS UNBOUNDED PRECEDING)
 ), released AS (
@@ -129,11 +129,11 @@ _STANDING = """
 SELECT w.step, w.gate, w.waiting_for,
        (SELECT count(*) FROM (
             SELECT FROM taskplatform.work f
-            WHERE f.gate = w.gate AND (f.priority, -f.id) > (w.priority, -w.id)
+            WHERE f.gate = w.gate AND (f.rank, f.id) < (w.rank, w.id)
             LIMIT %(most)s) AS before),
        (SELECT coalesce(sum(weight), 0) FROM (
             SELECT coalesce(gate_weight, 1) AS weight FROM taskplatform.work f
-            WHERE f.gate = w.gate AND (f.priority, -f.id) > (w.priority, -w.id)
+            WHERE f.gate = w.gate AND (f.rank, f.id) < (w.rank, w.id)
             LIMIT %(most)s) AS before),
        coalesce(w.gate_weight, 1)
 FROM taskplatform.work w WHERE w.run_id = %(run_id)s AND w.gate IS NOT NULL ORDER BY w.id

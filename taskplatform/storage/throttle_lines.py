@@ -56,7 +56,7 @@ _HEADS = f"""heads AS MATERIALIZED (
     FROM counted c CROSS JOIN served LEFT JOIN LATERAL (
         SELECT coalesce(gate_weight, 1) AS weight, coalesce(gate_share, 1) AS share
         FROM taskplatform.work WHERE gate = c.gate AND {gates.IS_SERVED}
-        ORDER BY priority DESC, id LIMIT 1
+        ORDER BY rank, id LIMIT 1
     ) AS head ON true
 )"""
 
