@@ -7,14 +7,14 @@ import psycopg
 from taskplatform.core.failure import Failure
 from taskplatform.core.outcome import Failed, Outcome, Withheld
 from taskplatform.middleware.chain import Proceed, StepAttempt
-from taskplatform.storage.throttles import KIND, VALID_SHARE, Refusal, Wanted, ask
+from taskplatform.storage.throttles import KIND, VALID_SHARE, Refusal, Wanted, ask, give_back
 
 
 def throttle(attempt: StepAttempt, proceed: Proceed) -> Outcome:
     """Let the body start if every throttle of the step grants it; otherwise stand in line.
 
     The grants are one decision: a refusal by the last limit uses nothing of the others. A
-    grant that came too late to be used within its validity is void, and asked for again.
+    grant that came too late to be used within its validity is given back, and asked for again.
     """
     if not attempt.step.throttles:
         return proceed()
@@ -31,13 +31,15 @@ def throttle(attempt: StepAttempt, proceed: Proceed) -> Outcome:
         asked = monotonic()
         try:
             with attempt.session() as connection:
-                refused = ask(connection, wanted, work_id=attempt.work_id)
+                answer = ask(connection, wanted, work_id=attempt.work_id)
         except psycopg.DataError as error:
             return Failed(Failure.of(error))
-        if refused is not None:
-            return _in_line(refused)
-        if monotonic() - asked < shortest * VALID_SHARE:
+        if isinstance(answer, Refusal):
+            return _in_line(answer)
+        if monotonic() - asked - answer.waited < shortest * VALID_SHARE:
             return proceed()
+        with attempt.session() as connection:
+            give_back(connection, wanted, answer)
     if not wanted:
         return proceed()
     return Withheld(KIND, shortest * VALID_SHARE, f"{shown(wanted[0])}: grants came too late")

@@ -8,6 +8,7 @@ its own: the next one sees all that was granted before.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from taskplatform.storage import gates
@@ -71,6 +72,10 @@ CASE WHEN {needed} <= 0 THEN {now}
 _ASK = f"""
 WITH now AS MATERIALIZED (
     SELECT clock_timestamp() AS at
+), own AS MATERIALIZED (
+    SELECT id, gate FROM taskplatform.reservations WHERE work_id = %(work_id)s::bigint
+    UNION ALL
+    SELECT id, gate FROM taskplatform.reservations WHERE id = %(reservation)s::bigint
 ), asked AS MATERIALIZED (
     SELECT d.place, d.gate, d.name, d.scope, d.weight, d.share, now.at,
            coalesce(l.most, d.most) AS most, coalesce(l.per, d.per) * %(lasts)s AS span,
@@ -84,11 +89,10 @@ WITH now AS MATERIALIZED (
            {HELD.format(span="a.span", now="a.at")} AS held,
            coalesce((
                SELECT sum(v.weight) FROM taskplatform.reservations v
-               WHERE v.gate = a.gate AND v.until > a.at AND v.id < coalesce((
-                   SELECT mine.id FROM taskplatform.reservations mine
-                   WHERE (mine.work_id = %(work_id)s OR mine.id = %(reservation)s)
-                     AND mine.gate = a.gate), 9223372036854775807)), 0)::bigint AS reserved,
-           {gates.IN_FRONT.format(gate="a.gate", work_id="%(work_id)s")} AS in_front
+               WHERE v.gate = a.gate AND v.until > a.at
+                 AND v.id < coalesce((SELECT own.id FROM own WHERE own.gate = a.gate),
+                                     9223372036854775807)), 0)::bigint AS reserved,
+           {gates.IN_FRONT.format(gate="a.gate", work_id="%(work_id)s::bigint")} AS in_front
     FROM asked a JOIN taskplatform.throttle_buckets b ON b.name = a.name AND b.scope = a.scope
     WHERE b.id::text = ANY (string_to_array(current_setting('taskplatform.locked'), ','))
 ), judged AS MATERIALIZED (
@@ -99,7 +103,9 @@ WITH now AS MATERIALIZED (
     SELECT j.*, bool_and(j.fits) OVER () AS granted FROM judged j
     WHERE (SELECT count(*) FROM judged) = cardinality(%(names)s::text[])
 ), told AS MATERIALIZED (
-    SELECT j.*, CASE WHEN NOT j.granted THEN greatest(j.open_at, free.at) END AS free_at
+    SELECT j.*, CASE WHEN NOT j.granted THEN greatest(j.open_at, free.at) END AS free_at,
+           to_timestamp(ceil(extract(epoch FROM j.at)::double precision / (j.span / {SLICES}))
+                        * (j.span / {SLICES})) AS slice
     FROM decided j LEFT JOIN LATERAL (
         SELECT {
     FREE_AT.format(
@@ -115,9 +121,7 @@ WITH now AS MATERIALIZED (
     ) AS free ON true
 ), noted AS (
     INSERT INTO taskplatform.throttle_slices AS old (bucket, at, weight)
-    SELECT id, to_timestamp(ceil(extract(epoch FROM at)::double precision / (span / {SLICES}))
-                            * (span / {SLICES})), weight
-    FROM told WHERE granted
+    SELECT id, slice, weight FROM told WHERE granted
     ON CONFLICT (bucket, at) DO UPDATE SET weight = old.weight + excluded.weight
 ), changed AS (
     UPDATE taskplatform.throttle_buckets b
@@ -131,13 +135,28 @@ WITH now AS MATERIALIZED (
       AND (told.granted OR (%(work_id)s::bigint IS NOT NULL
                             AND told.free_at < coalesce(b.next_at, 'infinity')))
 ), gone AS (
-    DELETE FROM taskplatform.reservations v USING (SELECT DISTINCT granted FROM told) AS answer
-    WHERE (v.work_id = %(work_id)s OR (v.id = %(reservation)s AND answer.granted))
+    DELETE FROM taskplatform.reservations WHERE id = ANY (ARRAY(
+        SELECT own.id FROM own
+        WHERE %(work_id)s::bigint IS NOT NULL OR (SELECT granted FROM told LIMIT 1)))
 )
 SELECT place, granted, fits,
        CASE WHEN isfinite(free_at)
-            THEN extract(epoch FROM free_at - at)::double precision END
+            THEN extract(epoch FROM free_at - at)::double precision END,
+       slice, extract(epoch FROM at - transaction_timestamp())::double precision
 FROM told ORDER BY place
+"""
+
+_GIVE_BACK = """
+WITH returned AS (
+    UPDATE taskplatform.throttle_slices s SET weight = s.weight - d.weight
+    FROM unnest(%(names)s::text[], %(scopes)s::text[], %(weights)s::integer[],
+                %(slices)s::timestamptz[]) AS d(name, scope, weight, slice)
+    JOIN taskplatform.throttle_buckets b ON b.name = d.name AND b.scope = d.scope
+    WHERE s.bucket = b.id AND s.at = d.slice AND s.at > b.swept
+    RETURNING s.bucket, d.weight
+)
+UPDATE taskplatform.throttle_buckets b SET used = b.used - returned.weight
+FROM returned WHERE b.id = returned.bucket
 """
 
 
@@ -162,6 +181,17 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
+class Grant:
+    """Room in slices, one for each that was wanted; it was given `waited` seconds into the asking.
+
+    The database waits for who asked before; a grant is not older than the rest of the time.
+    """
+
+    slices: list[datetime]
+    waited: float
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """Who refused, and seconds until there may be room; infinite if there never will be."""
 
@@ -175,8 +205,8 @@ def ask(
     *,
     work_id: int | None = None,
     reservation: int | None = None,
-) -> Refusal | None:
-    """Ask for one grant of each limit, all or none; None if they are granted.
+) -> Grant | Refusal:
+    """Ask for one grant of each limit, all or none.
 
     Of several that refuse, the one is told that does for the longest. Work that was let go out of
     a line has asked with this, and its reservation is gone; that of somebody else is gone when it
@@ -190,10 +220,20 @@ def ask(
         rows = _ask(connection, values)
     refusals = [
         Refusal(wanted[place - 1], float("inf") if seconds is None else max(seconds, 0.0))
-        for place, granted, fits, seconds in rows
+        for place, granted, fits, seconds, *_ in rows
         if not granted and not fits
     ]
-    return max(refusals, key=lambda one: one.seconds, default=None)
+    if refusals:
+        return max(refusals, key=lambda one: one.seconds)
+    return Grant([row[4] for row in rows], rows[0][5])
+
+
+def give_back(connection: Session, wanted: Sequence[Wanted], grant: Grant) -> None:
+    """Make room again for others: nothing was started with this grant, and nothing will be."""
+    values = values_of(wanted) | {"slices": grant.slices}
+    with one_trip(connection):
+        connection.execute(_LOCK, values)
+        connection.execute(_GIVE_BACK, values)
 
 
 def _ask(connection: Session, values: dict[str, Any]) -> list[tuple[Any, ...]]:

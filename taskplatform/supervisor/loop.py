@@ -113,12 +113,13 @@ class Supervisor:
         self._children.adopt()
         self._ring(self._watch.tick())
         self._leases.tick()
+        # First of all: what no living worker serves is not let go of a line.
+        self._every("report", REPORT_EVERY, self._report)
         self._every("pauses", _LONGEST, self._pauses.tick)
         self._every("dispatch", DISPATCH_EVERY, self._dispatch)
         self._every("gates", _LONGEST, self._gates.heal)
         self._every("canvases", _LONGEST, lambda: canvases.sweep(self._database))
         self._every("rescue", RESCUE_EVERY, self._rescue_others)
-        self._every("report", REPORT_EVERY, self._report)
         self._every("prune", PRUNE_EVERY, self._prune)
         self._every("unstarted", UNSTARTED_EVERY, self._end_unstarted)
 

@@ -15,7 +15,7 @@ from time import monotonic
 from taskplatform.embedded import endpoints, erase
 from taskplatform.storage.connection import connect
 from taskplatform.storage.migrations import upgrade
-from taskplatform.storage.throttles import Wanted, ask
+from taskplatform.storage.throttles import Grant, Wanted, ask
 
 SECONDS, PROCESSES, SESSIONS, KEYS = 4.0, 2, 4, 1_000
 LIMIT = 100_000
@@ -33,7 +33,7 @@ def asked(
             while monotonic() < until:
                 number = (number * 7919 + 1) % keys
                 wanted = [Wanted(name, f"k{number}", limit, 60.0)]
-                answers.append(ask(session, wanted, work_id=None) is None)
+                answers.append(isinstance(ask(session, wanted), Grant))
 
     threads = [threading.Thread(target=insist, args=(first + n,)) for n in range(SESSIONS)]
     for thread in threads:

@@ -19,7 +19,15 @@ from taskplatform.middleware import StepAttempt
 from taskplatform.middleware.throttle import throttle
 from taskplatform.storage import limits
 from taskplatform.storage.connection import Session
-from taskplatform.storage.throttles import SLICES, VALID_SHARE, Wanted, ask
+from taskplatform.storage.throttles import (
+    SLICES,
+    VALID_SHARE,
+    Grant,
+    Refusal,
+    Wanted,
+    ask,
+    give_back,
+)
 from tests.integration.races.stage import Stage, wait_until
 
 # A grant counts until its validity and the slice of the window in which it was given are over.
@@ -38,7 +46,7 @@ def wanted(limit: int, window: float, name: str = "api", scope: str = "", **more
 
 
 def given(session: Session, *args: Any, **more: Any) -> bool:
-    return ask(session, [wanted(*args, **more)]) is None
+    return isinstance(ask(session, [wanted(*args, **more)]), Grant)
 
 
 def clock(session: Session) -> float:
@@ -82,7 +90,7 @@ def storm(
         start.wait()
         one = want(number)
         while not over.is_set():
-            if ask(opened[number], [one]) is None:
+            if isinstance(ask(opened[number], [one]), Grant):
                 granted.append(one.weight)
             if sum(granted) >= enough:
                 over.set()
@@ -139,11 +147,21 @@ def test_a_refusal_says_when_to_come_back(stage: Stage) -> None:
     heavy = ask(stage.connection, [wanted(3, 0.3, weight=3)])
 
     asked = clock(stage.connection)
-    assert light is not None
-    assert heavy is not None
+    assert isinstance(light, Refusal)
+    assert isinstance(heavy, Refusal)
     assert 0.2 < light.seconds <= heavy.seconds <= 0.3 * LONGER
     wait_until(lambda: clock(stage.connection) >= asked + heavy.seconds)
     assert given(stage.connection, 3, 0.3, weight=3)
+
+
+def test_a_grant_that_was_not_used_is_given_back(stage: Stage) -> None:
+    """G8: it is void, and room for somebody else at once."""
+    first = ask(stage.connection, [wanted(3, 60, weight=2), wanted(1, 60, "b")])
+    assert isinstance(first, Grant)
+    assert not given(stage.connection, 3, 60, weight=2)
+    give_back(stage.connection, [wanted(3, 60, weight=2), wanted(1, 60, "b")], first)
+    assert given(stage.connection, 1, 60, "b")
+    assert [given(stage.connection, 3, 60) for _ in range(4)] == [True] * 3 + [False]
 
 
 def test_pause_at_leaves_a_share_of_the_limit_to_others(stage: Stage) -> None:
@@ -158,7 +176,7 @@ def test_what_is_heavier_than_the_limit_is_never_granted(stage: Stage) -> None:
     """Q12: and it is told apart from what has to wait."""
     limits.put(stage.connection, "throttle", "api", 4, None)
     refused = ask(stage.connection, [wanted(10, 60, weight=5)])
-    assert refused is not None
+    assert isinstance(refused, Refusal)
     assert refused.seconds == float("inf")
 
 
