@@ -12,15 +12,21 @@ if TYPE_CHECKING:
     from taskplatform.client.reading import get_run, list_runs
     from taskplatform.client.run import Run
     from taskplatform.client.stream import Change
+    from taskplatform.client.throttle import Throttle
     from taskplatform.core.context import Context
     from taskplatform.core.event import Event
     from taskplatform.core.handlers import on
     from taskplatform.core.item_error import ItemError
     from taskplatform.core.retry import Retry
     from taskplatform.core.secret_schema import NotSecret
-    from taskplatform.core.throttle import Throttle
     from taskplatform.endpoints import database_url
-    from taskplatform.errors import Permanent, RetryAfter, TaskPlatformError, TimeLimitExceeded
+    from taskplatform.errors import (
+        Permanent,
+        RetryAfter,
+        TaskPlatformError,
+        Throttled,
+        TimeLimitExceeded,
+    )
 
     app: Celery
 
@@ -32,6 +38,7 @@ __all__ = [
     "Permanent",
     "RetryAfter",
     "TimeLimitExceeded",
+    "Throttled",
     "Run",
     "Change",
     "enqueue_many",
@@ -66,11 +73,12 @@ _ROOMS = {
     "ItemError": "core.item_error",
     "NotSecret": "core.secret_schema",
     "Retry": "core.retry",
-    "Throttle": "core.throttle",
+    "Throttle": "client.throttle",
     "database_url": "endpoints",
     "Permanent": "errors",
     "RetryAfter": "errors",
     "TaskPlatformError": "errors",
+    "Throttled": "errors",
     "TimeLimitExceeded": "errors",
     "app": "celery.app",
     "install": "celery.install",

@@ -77,10 +77,11 @@ CREATE TABLE taskplatform.throttle_slices (
 
 -- What was granted in a minute, of slices that count no more.
 CREATE TABLE taskplatform.throttle_history (
-    bucket      bigint NOT NULL,
+    name        text COLLATE "C" NOT NULL,
+    scope       text COLLATE "C" NOT NULL,
     minute      timestamptz NOT NULL,
     weight      bigint NOT NULL,
-    PRIMARY KEY (bucket, minute)
+    PRIMARY KEY (name, scope, minute)
 );
 CREATE INDEX throttle_history_by_time ON taskplatform.throttle_history (minute);
 """

@@ -1,13 +1,19 @@
 """Throttle: a step starts only with a grant of each of its limits, taken just before the body."""
 
+import logging
+from dataclasses import replace
 from time import monotonic
 
 import psycopg
 
 from taskplatform.core.failure import Failure
-from taskplatform.core.outcome import Failed, Outcome, Withheld
+from taskplatform.core.lessons import LESSONS, Lesson
+from taskplatform.core.outcome import Failed, Outcome, PutOff, Withheld
+from taskplatform.errors import Unavailable
 from taskplatform.middleware.chain import Proceed, StepAttempt
-from taskplatform.storage.throttles import KIND, VALID_SHARE, Refusal, Wanted, ask, give_back
+from taskplatform.storage.throttles import KIND, VALID_SHARE, Refusal, Wanted, ask, close, give_back
+
+logger = logging.getLogger(__name__)
 
 
 def throttle(attempt: StepAttempt, proceed: Proceed) -> Outcome:
@@ -37,12 +43,43 @@ def throttle(attempt: StepAttempt, proceed: Proceed) -> Outcome:
         if isinstance(answer, Refusal):
             return _in_line(answer)
         if monotonic() - asked - answer.waited < shortest * VALID_SHARE:
-            return proceed()
+            return _taught(attempt, wanted, proceed)
         with attempt.session() as connection:
             give_back(connection, wanted, answer)
     if not wanted:
         return proceed()
     return Withheld(KIND, shortest * VALID_SHARE, f"{shown(wanted[0])}: grants came too late")
+
+
+def _taught(attempt: StepAttempt, wanted: list[Wanted], proceed: Proceed) -> Outcome:
+    """Execute the body, and hold everybody back for as long as it was told to."""
+    lessons: list[Lesson] = []
+    token = LESSONS.set(lessons)
+    try:
+        outcome = proceed()
+    finally:
+        LESSONS.reset(token)
+    if isinstance(outcome, PutOff) and not lessons:
+        # Of several limits nobody knows whose it was; the first that is declared.
+        first = attempt.step.throttles[0].name
+        lessons.append(Lesson(first, None, outcome.seconds, outcome.failure.message))
+    if lessons:
+        _hold_back(attempt, {one.name: one for one in wanted}, lessons)
+    return outcome
+
+
+def _hold_back(attempt: StepAttempt, asked: dict[str, Wanted], lessons: list[Lesson]) -> None:
+    try:
+        with attempt.session() as connection:
+            for lesson in lessons:
+                known = asked.get(lesson.name)
+                if known is not None and lesson.scope is not None:
+                    known = replace(known, scope=lesson.scope)
+                if known is not None:
+                    close(connection, known, lesson.seconds, lesson.why)
+    except (psycopg.Error, Unavailable) as error:
+        # The outcome counts all the same; who calls next is told so by the API itself.
+        logger.warning("what a step learnt of its limit is lost: %s", error)
 
 
 def shown(one: Wanted) -> str:

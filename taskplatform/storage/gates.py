@@ -20,7 +20,7 @@ BATCH = 200
 RESERVED = """coalesce((
     SELECT sum(v.weight) FROM taskplatform.reservations v
     WHERE v.gate = {gate} AND v.until > clock_timestamp()
-      AND v.work_id IS DISTINCT FROM {work_id}), 0)"""
+      AND coalesce(v.work_id, 0) <> coalesce({work_id}, -1)), 0)"""
 
 # Whether somebody of at least the rank of the asking work stands in line; it was let go itself
 # if there is a reservation for it. Only the head is looked at: nobody has a higher rank.

@@ -21,9 +21,9 @@ ORDER BY id FOR UPDATE
 """
 
 _GATE = f"'{KIND}:' || b.name || ':' || b.scope"
-_RESERVED = gates.RESERVED.format(gate="c.gate", work_id="NULL::bigint")
+RESERVED = gates.RESERVED.format(gate="c.gate", work_id="NULL::bigint")
 
-_COUNTED = f"""
+COUNTED = f"""
 WITH now AS MATERIALIZED (
     SELECT clock_timestamp() AS at
 ), asked AS MATERIALIZED (
@@ -36,22 +36,27 @@ WITH now AS MATERIALIZED (
     SELECT a.*, b.closed_until, b.next_at, {HELD.format(span="a.span", now="a.at")} AS held
     FROM asked a JOIN taskplatform.throttle_buckets b ON b.id = a.id
 )"""
-_OF_IDS = _COUNTED.format(
+BUCKETS = """(
+    SELECT * FROM taskplatform.throttle_buckets
+    WHERE name = coalesce(%(name)s, name) AND scope = coalesce(%(scope)s, scope)
+    ORDER BY name, scope LIMIT %(most)s
+) AS b"""
+_OF_IDS = COUNTED.format(
     source="unnest(%(ids)s::bigint[]) AS given(id) "
     "JOIN taskplatform.throttle_buckets b ON b.id = given.id"
 )
-_OF_GATES = _COUNTED.format(
+_OF_GATES = COUNTED.format(
     source="unnest(%(names)s::text[], %(scopes)s::text[]) AS given(name, scope) "
     "JOIN taskplatform.throttle_buckets b ON b.name = given.name AND b.scope = given.scope"
 )
 
 _ROOMS = f"""{_OF_IDS}
-SELECT c.gate, c.most, c.held + {_RESERVED} FROM counted c WHERE c.closed_until <= c.at
+SELECT c.gate, c.most, c.held + {RESERVED} FROM counted c WHERE c.closed_until <= c.at
 """
 
 _HEADS = f"""heads AS MATERIALIZED (
     SELECT c.*, head.weight, {ALLOWED.format(most="c.most", share="head.share")} AS allowed,
-           c.held + {_RESERVED}::bigint + head.weight
+           c.held + {RESERVED}::bigint + head.weight
                - {ALLOWED.format(most="c.most", share="head.share")} AS needed
     FROM counted c CROSS JOIN served LEFT JOIN LATERAL (
         SELECT coalesce(gate_weight, 1) AS weight, coalesce(gate_share, 1) AS share

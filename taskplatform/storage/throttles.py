@@ -160,6 +160,23 @@ FROM returned WHERE b.id = returned.bucket
 """
 
 
+_CLOSE = """
+INSERT INTO taskplatform.throttle_buckets AS b (name, scope, most, per, closed_until, closed_why)
+VALUES (%(name)s, %(scope)s, %(limit)s, %(window)s,
+        clock_timestamp() + make_interval(secs => %(seconds)s), %(why)s)
+ON CONFLICT (name, scope) DO UPDATE
+SET closed_until = greatest(b.closed_until, excluded.closed_until), closed_why = excluded.closed_why
+WHERE b.closed_until < excluded.closed_until
+"""
+
+
+_OPEN = """
+UPDATE taskplatform.throttle_buckets
+SET closed_until = '-infinity', next_at = CASE WHEN next_at IS NOT NULL THEN clock_timestamp() END
+WHERE name = %s AND closed_until > clock_timestamp()
+"""
+
+
 @dataclass(frozen=True, order=True, slots=True)
 class Wanted:
     """A grant that is asked for; `window` in seconds, `share` is how much of the limit may be used.
@@ -241,6 +258,24 @@ def _ask(connection: Session, values: dict[str, Any]) -> list[tuple[Any, ...]]:
         connection.execute(_LOCK, values)
         answer = connection.execute(_ASK, values)
     return answer.fetchall()
+
+
+def close(connection: Session, wanted: Wanted, seconds: float, why: str) -> None:
+    """Grant nothing for so long, whoever asks; a longer time that was set before stays."""
+    values = {
+        "name": wanted.name,
+        "scope": wanted.scope,
+        "limit": wanted.limit,
+        "window": wanted.window,
+        "seconds": seconds,
+        "why": why,
+    }
+    connection.execute(_CLOSE, values)
+
+
+def open_again(connection: Session, name: str) -> None:
+    """Grant again, in all scopes; who stands in line is looked at within a second."""
+    connection.execute(_OPEN, (name,))
 
 
 def values_of(wanted: Sequence[Wanted]) -> dict[str, Any]:

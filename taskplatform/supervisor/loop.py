@@ -18,7 +18,7 @@ from taskplatform.endpoints import database_url
 from taskplatform.executor.slot import SHIFT
 from taskplatform.executor.slots import SlotTable
 from taskplatform.settings import get_settings
-from taskplatform.storage import workers
+from taskplatform.storage import throttle_history, workers
 from taskplatform.storage.dispatch import Outlook, outlook, release_due
 from taskplatform.storage.prune import BATCH, prune
 from taskplatform.supervisor import canvases
@@ -220,6 +220,7 @@ class Supervisor:
 
     def _prune(self) -> float | None:
         pruned = self._database.ask(lambda connection: prune(connection, self._retention_days), 0)
+        self._database.ask(throttle_history.roll_up, None)
         # A whole batch: there is more, and it need not wait.
         return 1.0 if pruned == BATCH else None
 

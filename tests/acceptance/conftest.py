@@ -1,6 +1,9 @@
 """A platform for each test: its own database and broker, and the client pointed at them."""
 
 import os
+import subprocess
+import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +14,40 @@ from taskplatform import endpoints, settings
 from taskplatform.celery import bell
 from taskplatform.client import ringer
 from taskplatform.storage.connection import close_pools
+from tests.acceptance.processes import ROOT
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Begin what lasts for minutes, to be read by its test while others are executed."""
+    config = session.config
+    if config.option.collectonly or not any("real_minute" in one.name for one in session.items):
+        return
+    folder = minute_folder(config)
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return
+    under_xdist = hasattr(config, "workerinput")
+    subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "tests.acceptance.real_minute",
+            str(folder / "report.json"),
+            str(os.getppid() if under_xdist else os.getpid()),
+        ],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=(folder / "errors").open("ab"),
+        start_new_session=True,
+    )
+
+
+def minute_folder(config: pytest.Config) -> Path:
+    """Where the session's real minutes are reported; all its processes share it."""
+    told = getattr(config, "workerinput", {}).get("testrunuid", f"alone-{os.getpid()}")
+    return Path(tempfile.gettempdir()) / f"taskplatform-minute-{told}"
 
 
 @pytest.fixture

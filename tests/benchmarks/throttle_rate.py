@@ -58,7 +58,7 @@ def rate(url: str, name: str, keys: int, limit: int, seconds: float = SECONDS) -
         f"{granted / seconds:,.0f} granted and {refused / seconds:,.0f} refused",
         flush=True,
     )
-    return (granted + refused) / seconds
+    return float((granted + refused) / seconds)
 
 
 def _warm(_: int) -> None:

@@ -80,7 +80,7 @@ def _fill(session: Session) -> None:
         " VALUES ('t', '', 1, 1, now(), now()), ('t', 'u', 1, 1, '-infinity', NULL)"
     )
     session.execute("INSERT INTO taskplatform.throttle_slices VALUES (1, now(), 1)")
-    session.execute("INSERT INTO taskplatform.throttle_history VALUES (1, now(), 1)")
+    session.execute("INSERT INTO taskplatform.throttle_history VALUES ('t', '', now(), 1)")
     session.execute("INSERT INTO taskplatform.limits (kind, name) VALUES ('throttle', 't')")
 
 
