@@ -8,6 +8,7 @@ from taskplatform.storage import gates, throttle_lines
 from taskplatform.storage.connection import Session
 from taskplatform.storage.dispatch import BATCH, release_due
 from taskplatform.storage.throttles import KIND
+from taskplatform.supervisor import slots
 from taskplatform.supervisor.session import Database
 
 # Whoever frees room, or knows when there will be some, says so; what was lost of that is found
@@ -22,7 +23,11 @@ _MOST_BATCHES = 20
 # that somebody else sees to are left out.
 Keeper = Callable[[Session, Sequence[str]], Sequence[gates.Room]]
 
-KEEPERS: dict[str, Keeper] = {KIND: throttle_lines.wake}
+KEEPERS: dict[str, Keeper] = {
+    KIND: throttle_lines.wake,
+    "concurrency": slots.concurrency,
+    "breaker": slots.breaker,
+}
 
 
 class Gates:

@@ -22,6 +22,9 @@ _MOMENTS = {
     "throttle_buckets": ("swept", "closed_until", "next_at"),
     "throttle_slices": ("at",),
     "throttle_history": ("minute",),
+    "slots": ("since",),
+    "breakers": ("since", "until"),
+    "breaker_counts": ("began",),
 }
 # finished_at of runs moves too; the run of this test is open.
 _STAYS = {
@@ -82,6 +85,13 @@ def _fill(session: Session) -> None:
     session.execute("INSERT INTO taskplatform.throttle_slices VALUES (1, now(), 1)")
     session.execute("INSERT INTO taskplatform.throttle_history VALUES ('t', '', now(), 1)")
     session.execute("INSERT INTO taskplatform.limits (kind, name) VALUES ('throttle', 't')")
+    session.execute(
+        "INSERT INTO taskplatform.slots (gate, run_id, most) VALUES ('g', %s, 1)", (run,)
+    )
+    session.execute(
+        "INSERT INTO taskplatform.breakers (name, state, until) VALUES ('b', 'open', now())"
+    )
+    session.execute("INSERT INTO taskplatform.breaker_counts VALUES ('b', now(), 1, 1)")
 
 
 def test_every_stored_moment_moves_but_infinite_ones(database_url: str) -> None:
