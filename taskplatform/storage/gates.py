@@ -5,7 +5,7 @@ much of the limit is kept free for it meanwhile: a reservation, which it uses wh
 One that nobody used in time is void, and the next of the line is let go instead.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -42,7 +42,7 @@ SELECT NOT {IN_FRONT.format(gate="%(gate)s", work_id="%(work_id)s")},
 """
 
 _USED = """
-DELETE FROM taskplatform.reservations WHERE work_id = %s
+DELETE FROM taskplatform.reservations WHERE work_id = %s AND gate = ANY (%s::text[])
 """
 
 # What living workers serve and nobody has paused.
@@ -183,9 +183,12 @@ def may_enter(connection: Session, gate: str, work_id: int) -> tuple[bool, int]:
     return row[0], row[1]
 
 
-def used(connection: Session, work_id: int) -> None:
-    """End the reservation of work that has asked, whatever it was told."""
-    connection.execute(_USED, (work_id,))
+def used(connection: Session, work_id: int, asked: Iterable[str]) -> None:
+    """End the reservation of work that has asked at these gates, whatever it was told.
+
+    At another gate, which it has not asked yet, its place is kept.
+    """
+    connection.execute(_USED, (work_id, list(asked)))
 
 
 def release(connection: Session, rooms: Sequence[Room]) -> dict[str, int]:

@@ -73,7 +73,8 @@ _ASK = f"""
 WITH now AS MATERIALIZED (
     SELECT clock_timestamp() AS at
 ), own AS MATERIALIZED (
-    SELECT id, gate FROM taskplatform.reservations WHERE work_id = %(work_id)s::bigint
+    SELECT id, gate FROM taskplatform.reservations
+    WHERE work_id = %(work_id)s::bigint AND gate = ANY (%(gates)s::text[])
     UNION ALL
     SELECT id, gate FROM taskplatform.reservations WHERE id = %(reservation)s::bigint
 ), asked AS MATERIALIZED (
