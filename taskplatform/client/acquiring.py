@@ -78,9 +78,10 @@ class Acquired:
         answer = call(lambda connection, _: ask(connection, [wanted], reservation=place))
         if isinstance(answer, Refusal):
             return self._stay(answer.seconds)
-        self._place = None
         if monotonic() - asked - answer.waited < wanted.window * VALID_SHARE:
+            self._place = None
             return None
+        self._keep(0.0)
         call(lambda connection, _: give_back(connection, [wanted], answer))
         return 0.0
 
@@ -89,10 +90,15 @@ class Acquired:
         if seconds > left or seconds == float("inf"):
             raise Throttled(self._wanted.name, seconds)
         pause = max(_LEAST, min(seconds, max(_LOOK_AGAIN, seconds / 4)))
-        wanted, place = self._wanted, self._place
-        if place is None or not call(lambda c, _: reservations.keep(c, place, pause)):
-            self._place = call(lambda c, _: reservations.make(c, wanted.gate, wanted.weight, pause))
+        self._keep(pause)
         return pause
+
+    def _keep(self, seconds: float) -> None:
+        place, what = self._place, (self._wanted.gate, self._wanted.weight, seconds)
+        if place is None:
+            self._place = call(lambda connection, _: reservations.make(connection, *what))
+        else:
+            call(lambda connection, _: reservations.keep(connection, place, *what))
 
     def _give_up(self) -> None:
         place, self._place = self._place, None

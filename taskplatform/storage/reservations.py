@@ -11,9 +11,11 @@ VALUES (%(gate)s, %(weight)s, clock_timestamp() + make_interval(secs => %(second
 RETURNING id
 """
 
+# Who had it, and could not use it in time, has it again, at its place.
 _KEEP = """
-UPDATE taskplatform.reservations
-SET until = clock_timestamp() + make_interval(secs => %(seconds)s) WHERE id = %(id)s
+INSERT INTO taskplatform.reservations (id, gate, weight, until) OVERRIDING SYSTEM VALUE
+VALUES (%(id)s, %(gate)s, %(weight)s, clock_timestamp() + make_interval(secs => %(seconds)s))
+ON CONFLICT (id) DO UPDATE SET until = excluded.until
 """
 
 _END = """
@@ -29,9 +31,10 @@ def make(connection: Session, gate: str, weight: int, seconds: float) -> int:
     return int(row[0])
 
 
-def keep(connection: Session, id: int, seconds: float) -> bool:
-    """Keep the place until one asks again in so many seconds; False if it is gone."""
-    return connection.execute(_KEEP, {"id": id, "seconds": seconds + _LATE}).rowcount == 1
+def keep(connection: Session, id: int, gate: str, weight: int, seconds: float) -> None:
+    """Keep the place until one asks again in so many seconds."""
+    values = {"id": id, "gate": gate, "weight": weight, "seconds": seconds + _LATE}
+    connection.execute(_KEEP, values)
 
 
 def end(connection: Session, id: int) -> None:

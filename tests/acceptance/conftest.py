@@ -17,6 +17,10 @@ from taskplatform.storage.connection import close_pools
 from tests.acceptance.processes import ROOT
 
 
+# Kept for as long as the session: it ends by itself, at the latest when the session does.
+MINUTE = pytest.StashKey[subprocess.Popen[bytes]]()
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Begin what lasts for minutes, to be read by its test while others are executed."""
     config = session.config
@@ -28,20 +32,17 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     except FileExistsError:
         return
     under_xdist = hasattr(config, "workerinput")
-    subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "tests.acceptance.real_minute",
-            str(folder / "report.json"),
-            str(os.getppid() if under_xdist else os.getpid()),
-        ],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=(folder / "errors").open("ab"),
-        start_new_session=True,
-    )
+    command = [
+        sys.executable,
+        "-m",
+        "tests.acceptance.real_minute",
+        str(folder / "report.json"),
+        str(os.getppid() if under_xdist else os.getpid()),
+    ]
+    with (folder / "errors").open("ab") as errors:
+        config.stash[MINUTE] = subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors
+        )
 
 
 def minute_folder(config: pytest.Config) -> Path:

@@ -92,9 +92,6 @@ def test_a_thousand_who_wait_hold_nothing(
 ) -> None:
     """Q22, W13: no worker slot and no connection, and the database is left alone."""
     with outside(tmp_path) as api, supervised(env, log, "-c", "2"):
-        limited.unlimited.enqueue({"api": api}).wait(timeout=30)
-        wait_for(lambda: facts(env)[0] == 0, 20, "nothing is held")
-        before = facts(env)[1]
         enqueue_many(limited.few, [{"api": api}] * 1010)
         with closing(connect(env["TASKPLATFORM_DATABASE_URL"], pinned=False)) as session:
             line = limited.few.steps[0].throttles[0].name
@@ -104,7 +101,9 @@ def test_a_thousand_who_wait_hold_nothing(
         assert (told.used, told.waiting, told.paused_until) == (10, 1000, None)
         wait_for(lambda: facts(env)[0] == 0, 20, "nobody holds anything")
         held, connections, _ = facts(env)
-        assert (held, connections) == (0, before)
+        # Of two children and the supervisor; nobody else has one.
+        assert held == 0
+        assert connections <= 3
         statements, began = facts(env)[2], time.monotonic()
         time.sleep(3.0)
         quiet = (facts(env)[2] - statements) / (time.monotonic() - began)
@@ -114,7 +113,7 @@ def test_a_thousand_who_wait_hold_nothing(
         took = time.monotonic() - asked
     with capsys.disabled():
         print(
-            f"\n1,000 waiting runs: {held} held, {connections} connections as before, "
+            f"\n1,000 waiting runs: {held} held, {connections} connections in all, "
             f"{quiet:.1f} transactions/s, another run took {took * 1000:.0f} ms",
             end="",
         )
@@ -146,7 +145,7 @@ def empty(env: Env) -> None:
 
 
 def cut(env: Env) -> None:
-    with closing(connect(env["TASKPLATFORM_DATABASE_URL"], pinned=False)) as session:
+    with closing(connect(env["TASKPLATFORM_DATABASE_URL"], pinned=False, name="cut")) as session:
         session.execute(CUT)
 
 
