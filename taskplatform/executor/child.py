@@ -116,12 +116,6 @@ class Child:
         with self.lock, self.connection.transaction():
             yield self.connection
 
-    @contextmanager
-    def session(self) -> Iterator[Session]:
-        """The child's connection, which nobody else uses meanwhile."""
-        with self.lock:
-            yield self.connection
-
     def claim(self, queues: Sequence[str]) -> tuple[list[Claimed], bool]:
         """Take what fits; also tell whether more is ready.
 

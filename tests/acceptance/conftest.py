@@ -16,7 +16,6 @@ from taskplatform.client import ringer
 from taskplatform.storage.connection import close_pools
 from tests.acceptance.processes import ROOT
 
-
 # Kept for as long as the session: it ends by itself, at the latest when the session does.
 MINUTE = pytest.StashKey[subprocess.Popen[bytes]]()
 
