@@ -45,11 +45,11 @@ def settle(
     """
     if any(one.expected is not None for one in settlements):
         return _settle_expected(connection, settlements, worker)
-    first = not again and all(one.result is not None and one.result.first for one in settlements)
-    if all(_is_plain(one) for one in settlements):
-        return _advance(connection, settlements, worker, first)
-    if all(_is_plain_end(one) for one in settlements):
-        return _finish(connection, settlements, worker, first)
+    kinds = {type(one.then) for one in settlements}
+    if kinds == {Keep} and all(_is_plain(one) for one in settlements):
+        return _advance(connection, settlements, worker, again)
+    if kinds == {End} and all(_is_plain_end(one) for one in settlements):
+        return _finish(connection, settlements, worker, again)
     with one_trip(connection):
         locked = _lock(connection, settlements)
         going_on = _write(connection, settlements, worker)
@@ -64,17 +64,19 @@ def _is_plain(one: Settlement) -> bool:
 
 
 def _advance(
-    connection: Session, settlements: Sequence[Settlement], worker: str, first: bool
+    connection: Session, settlements: Sequence[Settlement], worker: str, again: bool
 ) -> set[int]:
-    rows = []
+    rows, first = [], not again
     for one in sorted(settlements, key=_by_work):
-        if one.result and isinstance(one.then, Keep):
-            row = settle_rows.result(one, one.result)
-            row["next"] = one.then.step
+        made, then = one.result, one.then
+        if made is not None and isinstance(then, Keep):
+            first = first and made.first
+            row = settle_rows.result(one, made)
+            row["next"] = then.step
             rows.append(row)
     statement = sql.ADVANCE_FIRST if first else sql.ADVANCE
     answer = connection.execute(statement, {"rows": encode(rows), "worker": worker})
-    return {row[0] for row in answer}
+    return {one for (one,) in answer.fetchall()}
 
 
 _by_work = attrgetter("work_id")
@@ -94,21 +96,23 @@ def _is_plain_end(one: Settlement) -> bool:
 
 
 def _finish(
-    connection: Session, settlements: Sequence[Settlement], worker: str, first: bool
+    connection: Session, settlements: Sequence[Settlement], worker: str, again: bool
 ) -> set[int]:
     ordered = sorted(settlements, key=_by_work)
-    rows = []
+    rows, first = [], not again
     for one in ordered:
-        if one.result and isinstance(one.then, End):
-            row = settle_rows.result(one, one.result)
-            row["output_step"] = one.then.output_step
-            row["run_started_ago"] = settle_rows.started_ago(one, one.then)
+        made, then = one.result, one.then
+        if made is not None and isinstance(then, End):
+            first = first and made.first
+            row = settle_rows.result(one, made)
+            row["output_step"] = then.output_step
+            row["run_started_ago"] = settle_rows.started_ago(one, then)
             rows.append(row)
     statement = sql.FINISH_FIRST if first else sql.FINISH
     with one_trip(connection):
         connection.execute(sql.LOCK_RUNS, ([one.run_id for one in ordered],))
         answer = connection.execute(statement, {"rows": encode(rows), "worker": worker})
-    return {row[0] for row in answer}
+    return {one for (one,) in answer.fetchall()}
 
 
 def _settle_expected(
