@@ -35,6 +35,8 @@ def attempt(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome:
         branch.number,
         branch.step.read_input(branch.claimed.input),
         child.transaction,
+        branch.claimed.work_id,
+        branch.claimed.epoch,
     )
     return compose(AROUND_STEP, known, partial(_execute, child, branch, arguments))()
 
