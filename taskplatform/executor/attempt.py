@@ -88,7 +88,7 @@ def _call(child: Child, branch: Branch, begun: Begun, arguments: dict[str, Any])
     value = branch.step.function(**arguments)
     if not isinstance(value, CoroutineType):
         return value
-    limit.disarm()
+    limit.armed = False
     instrument, token = child.instrument, begun.token
     return wait_for(
         Resumed(value, partial(instrument.entered, token), partial(instrument.left, token)),

@@ -103,8 +103,10 @@ class Batch:
         return branches
 
     def _walk(self, wave: list[Branch]) -> None:
+        child = self._child
+        over = child.must_end()
         for position, branch in enumerate(wave):
-            if self._child.must_stop() or not self._step(branch):
+            if over or child.must_stop() or not self._step(branch):
                 self.commit()
                 # Also what was to go on: it may have been taken back together with the rest.
                 self._release([*self._going_on, *wave[position:]])

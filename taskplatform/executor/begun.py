@@ -92,7 +92,7 @@ class Begun:
             try:
                 outcome = Succeeded(*step.write(make(*given)))
             finally:
-                limit.disarm()
+                limit.armed = False
         except (HandedBack, Unwanted):
             outcome = Interrupted()
         except RetryAfter as error:
@@ -103,7 +103,7 @@ class Begun:
             raised, outcome = error, TimedOut(Failure.of(error, log.conceal))
         except BaseException as error:
             raised, outcome = error, Failed(Failure.of(error, log.conceal))
-        limit.disarm()
+        limit.armed = False
         self._end(outcome, raised)
         return outcome
 

@@ -20,9 +20,9 @@ from taskplatform.executor.ending import settled
 from taskplatform.executor.standing import attempt_of, capped, rest
 from taskplatform.storage.settlement import Join, Keep, PutBack, Result, Settlement
 
-# A claim fills the budget, and the next steps may be a little dearer than the first: without some
+# A claim fills the budget, and the next steps may be somewhat dearer than the first: without some
 # play each wave would put a few runs back, and somebody would have to claim them again.
-PLAY = 2.0
+PLAY = 4.0
 _MOST, _ENDLESS = PLAY * BUDGET, float("inf")
 
 

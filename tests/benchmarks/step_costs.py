@@ -156,7 +156,7 @@ def _parts(child: Child) -> dict[str, float]:
 
     def limit() -> None:
         child.time_limit.arm(300)
-        child.time_limit.disarm()
+        child.time_limit.armed = False
 
     def note() -> None:
         child.slot.begin(1, 1, 1)
