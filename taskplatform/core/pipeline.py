@@ -11,11 +11,12 @@ from typing_extensions import TypeVar
 
 from taskplatform.core import registry
 from taskplatform.core.completing import complete
+from taskplatform.core.concurrency import Concurrency
 from taskplatform.core.declaring import Declaring
 from taskplatform.core.duration import Duration
 from taskplatform.core.inputs import Inputs, Key
 from taskplatform.core.names import is_pipeline_name
-from taskplatform.core.options import above_zero, at_most, queue_of, retry_of
+from taskplatform.core.options import above_zero, at_most, concurrency_of, queue_of, retry_of
 from taskplatform.core.retry import Retry
 from taskplatform.core.sealing import vault
 from taskplatform.core.stages import Stage, staged
@@ -47,6 +48,7 @@ class Declaration(Declaring, Generic[In, Out]):
         owner: str | None = None,
         priority: str | None = None,
         force: str | None = None,
+        concurrency: Concurrency | Sequence[Concurrency] | None = None,
         input_names: Sequence[str] = ("input",),
     ) -> None:
         """Declare and register a pipeline.
@@ -54,7 +56,8 @@ class Declaration(Declaring, Generic[In, Out]):
         `output` is what the last step returns, for type checkers; it is compared with that.
         `key` is a field of the input or a function of it; `owner`, `priority` and `force` are
         fields. A run that lasts longer than `run_timeout` fails, and one that has not started
-        `queue_timeout` after it was ready. Raises DeclarationError.
+        `queue_timeout` after it was ready. `concurrency` limits the runs that have begun and not
+        ended. Raises DeclarationError.
         """
         super().__init__()
         self.name = name
@@ -77,6 +80,8 @@ class Declaration(Declaring, Generic[In, Out]):
             self.queue_timeout = at_most("queue_timeout", queue_timeout)
             self.idempotency = at_most("idempotency", idempotency)
             self.queue = queue_of(queue)
+            limits = concurrency_of(concurrency, of_runs=True)
+            self.concurrency = tuple(one.named(name) for one in limits)
         except ValueError as error:
             raise self.error(str(error)) from None
         self.inputs = Inputs(name, input, key=key, owner=owner, priority=priority, force=force)
@@ -89,6 +94,11 @@ class Declaration(Declaring, Generic[In, Out]):
             self.finalize()
         assert self._steps is not None
         return self._steps
+
+    @property
+    def is_final(self) -> bool:
+        """Whether its steps are complete and checked."""
+        return self._steps is not None
 
     def check_keys(self) -> None:
         """Raise NoSecretKey if it declares secrets, in an output too, and there is no key."""

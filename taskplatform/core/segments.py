@@ -66,7 +66,7 @@ def output_steps(declaration: Declaration[Any]) -> tuple[str, ...]:
 
 def same_segment(declaration: Declaration[Any], a: Step, b: Step, default_queue: str) -> bool:
     """Whether b may follow a within one shift: on the same queue, and with nothing to wait for."""
-    if not b.is_body or b.throttles:
+    if not b.is_body or b.is_limited:
         return False
     default = declaration.queue or default_queue
     return a.queue == b.queue or (a.queue or default) == (b.queue or default)

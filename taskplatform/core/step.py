@@ -9,6 +9,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from taskplatform.core.binding import Bound, Source
+from taskplatform.core.breaker import Breaker
+from taskplatform.core.concurrency import Concurrency
 from taskplatform.core.context import Context
 from taskplatform.core.json import Codec, describe
 from taskplatform.core.retry import Retry
@@ -52,6 +54,8 @@ class Step:
     wait: Wait | None = field(default=None, repr=False)
     child: Child | None = field(default=None, repr=False)
     compensation: "Step | None" = field(default=None, repr=False)
+    concurrency: tuple[Concurrency, ...] = ()
+    breakers: tuple[Breaker, ...] = ()
 
     @cached_property
     def task_name(self) -> str:
@@ -62,6 +66,11 @@ class Step:
     def is_body(self) -> bool:
         """Whether it is a function that is executed once, as most steps are."""
         return self.kind is Kind.BODY
+
+    @cached_property
+    def is_limited(self) -> bool:
+        """Whether a body may have to wait for something outside of its run."""
+        return bool(self.throttles or self.concurrency or self.breakers)
 
     @property
     def has_body(self) -> bool:

@@ -27,8 +27,10 @@ def attempt(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome:
     """
     branch.step_started_at = branch.step_ended_at = monotonic()
     branch.progress, branch.log = NO_PROGRESS, None
-    if not branch.step.throttles:
+    if not branch.step.is_limited:
+        branch.claimed.gates = None
         return _execute(child, branch, arguments)
+    gates = branch.claimed.gates = {}
     known = StepAttempt(
         branch.step,
         branch.claimed.run_id,
@@ -37,6 +39,9 @@ def attempt(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome:
         child.transaction,
         branch.claimed.work_id,
         branch.claimed.epoch,
+        gates,
+        child.link.breakers,
+        lambda: branch.raised,
     )
     return compose(AROUND_STEP, known, partial(_execute, child, branch, arguments))()
 

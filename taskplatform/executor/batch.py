@@ -21,6 +21,7 @@ from taskplatform.core.shapes import Kind
 from taskplatform.core.step import Unreadable
 from taskplatform.errors import PipelineNotFound, Unavailable
 from taskplatform.executor import impatience, standing, verdict
+from taskplatform.executor.admission import admit, give_up
 from taskplatform.executor.attempt import arguments_of, attempt
 from taskplatform.executor.begun import Revoked
 from taskplatform.executor.branch import Branch, open_branch
@@ -80,8 +81,11 @@ class Batch:
 
     def _open(self, claimed: Sequence[Claimed]) -> list[Branch]:
         branches: list[Branch] = []
-        others: list[Settlement] = []
+        others = admit(self._child, claimed)
+        refused = {one.work_id for one in others}
         for one in claimed:
+            if one.work_id in refused:
+                continue
             try:
                 declaration = registry.get(one.pipeline)
             except PipelineNotFound as error:
@@ -112,7 +116,9 @@ class Batch:
                 self._release([*self._going_on, *wave[position:]])
                 self._going_on = []
                 return
-            if branch.step_ended_at - self._oldest > impatience.PATIENCE:
+            # Who waits for its slots should not wait for the rest of the wave.
+            waited = branch.step_ended_at - self._oldest
+            if branch.claimed.gates or waited > impatience.PATIENCE:
                 self.commit()
         self.commit()
 
@@ -231,6 +237,9 @@ class Batch:
         except psycopg.Error as error:
             self._settle_apart(pending, error)
             return
+        lost = [branch for branch, one, _ in pending if one.work_id not in accepted]
+        if ready := give_up(self._child, lost):
+            self._ring(ready)
         self._go_on(pending, accepted)
 
     def _go_on(self, pending: list[Pending], accepted: set[int]) -> None:

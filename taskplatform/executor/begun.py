@@ -87,6 +87,7 @@ class Begun:
         """What the body came to: `make` returns its value or raises what ended it."""
         step, limit, log = self._branch.step, self._child.time_limit, self._log
         raised: BaseException | None = None
+        put_off: BaseException | None = None
         outcome: Outcome
         try:
             try:
@@ -96,6 +97,7 @@ class Begun:
         except (HandedBack, Unwanted):
             outcome = Interrupted()
         except RetryAfter as error:
+            put_off = error
             outcome = PutOff(error.seconds, Failure.of(error, log.conceal))
         except Permanent as error:
             raised, outcome = error, Failed(Failure.of(error, log.conceal), permanent=True)
@@ -104,6 +106,8 @@ class Begun:
         except BaseException as error:
             raised, outcome = error, Failed(Failure.of(error, log.conceal))
         limit.armed = False
+        if step.breakers:
+            self._branch.raised = raised or put_off
         self._end(outcome, raised)
         return outcome
 

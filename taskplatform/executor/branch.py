@@ -23,6 +23,7 @@ class Branch:
     """What the executor knows of a branch; `step` is the next one to execute.
 
     `place` is where its stage is, if all those before it and none after it have outputs; else -1.
+    `raised` is what ended the last body of a step with breakers.
     """
 
     claimed: Claimed
@@ -38,6 +39,7 @@ class Branch:
     step_ended_at: float = 0.0
     progress: tuple[float | None, float | None] = (None, None)
     log: str | None = None
+    raised: BaseException | None = None
     claimed_at: float = field(default_factory=monotonic)
     fresh: Fresh | None = None
     _run: str = ""

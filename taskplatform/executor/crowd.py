@@ -245,7 +245,7 @@ class Crowd(Batch):
 def _needs_no_thread(branch: Branch) -> bool:
     step = branch.step
     return (
-        step.is_async and step.kind is not Kind.CHILD and not step.throttles and not rests(branch)
+        step.is_async and step.kind is not Kind.CHILD and not step.is_limited and not rests(branch)
     )
 
 

@@ -1,4 +1,4 @@
-"""Impatience: what has ended is not kept waiting by a body that takes longer than expected."""
+"""Impatience: committing what has ended while a body takes longer than expected."""
 
 import threading
 from collections.abc import Callable
@@ -11,7 +11,7 @@ class Impatience:
     """Commits the outcomes of a batch while one of its bodies takes longer than expected."""
 
     def __init__(self, commit: Callable[[float], None]) -> None:
-        """`commit` is given how long an outcome may have waited, in seconds."""
+        """`commit` commits what has waited longer than so many seconds."""
         self._commit = commit
         self._done = threading.Event()
         self._error: BaseException | None = None
