@@ -19,7 +19,7 @@ from taskplatform.settings import get_settings
 from taskplatform.storage import throttle_history, workers
 from taskplatform.storage.dispatch import Outlook, outlook, release_due
 from taskplatform.storage.prune import BATCH, prune
-from taskplatform.supervisor import canvases
+from taskplatform.supervisor import canvases, lanes
 from taskplatform.supervisor.about import About
 from taskplatform.supervisor.breaker import Breaker
 from taskplatform.supervisor.children import Children
@@ -106,6 +106,7 @@ class Supervisor:
         self._every("dispatch", DISPATCH_EVERY, self._dispatch)
         self._every("gates", _LONGEST, self._gates.heal)
         self._every("canvases", _LONGEST, lambda: canvases.sweep(self._database))
+        self._every("lanes", _LONGEST, lambda: lanes.sweep(self._database))
         self._every("rescue", RESCUE_EVERY, self._rescue_others)
         self._every("prune", PRUNE_EVERY, self._prune)
         self._every("unstarted", UNSTARTED_EVERY, self._end_unstarted)
