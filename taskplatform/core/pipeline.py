@@ -48,6 +48,7 @@ class Declaration(Declaring, Generic[In, Out]):
         owner: str | None = None,
         priority: str | None = None,
         force: str | None = None,
+        fair_key: Key | bool | None = None,
         concurrency: Concurrency | Sequence[Concurrency] | None = None,
         input_names: Sequence[str] = ("input",),
     ) -> None:
@@ -55,7 +56,9 @@ class Declaration(Declaring, Generic[In, Out]):
 
         `output` is what the last step returns, for type checkers; it is compared with that.
         `key` is a field of the input or a function of it; `owner`, `priority` and `force` are
-        fields. A run that lasts longer than `run_timeout` fails, and one that has not started
+        fields. Runs with an owner share a queue fairly with those of other owners; `fair_key` is
+        another field or function to share by, or False for the order of their ranks alone. A run
+        that lasts longer than `run_timeout` fails, and one that has not started
         `queue_timeout` after it was ready. `concurrency` limits the runs that have begun and not
         ended. Raises DeclarationError.
         """
@@ -84,7 +87,15 @@ class Declaration(Declaring, Generic[In, Out]):
             self.concurrency = tuple(one.named(name) for one in limits)
         except ValueError as error:
             raise self.error(str(error)) from None
-        self.inputs = Inputs(name, input, key=key, owner=owner, priority=priority, force=force)
+        self.inputs = Inputs(
+            name,
+            input,
+            key=key,
+            owner=owner,
+            priority=priority,
+            force=force,
+            fair_key=fair_key,
+        )
         registry.register(self)
 
     @property
@@ -165,6 +176,10 @@ class Declaration(Declaring, Generic[In, Out]):
     def priority_of(self, input: In) -> int:
         """The run's priority, 0 by default; raises InvalidInput."""
         return self.inputs.priority_of(input)
+
+    def fair_key_of(self, input: In, owner: str | None) -> str | None:
+        """Who shares a queue by a run of that owner, fairly with others; raises InvalidInput."""
+        return self.inputs.fair_key_of(input, owner)
 
     def force_of(self, input: In) -> bool:
         """Whether the input asks for a run in spite of its key."""

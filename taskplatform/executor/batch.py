@@ -65,6 +65,7 @@ class Batch:
             raise
         finally:
             self._child.time_limit.rest()
+            self._child.lanes.refund(claimed)
 
     def _execute(self, claimed: Sequence[Claimed]) -> None:
         self._child.slot.revoke = self._child.slot.owes = False

@@ -127,6 +127,7 @@ class Begun:
             branch.first_body_at = started_at
         branch.step_ended_at = ended_at = monotonic()
         child.costs.observe(step.task_name, ended_at - started_at)
+        child.lanes.use(branch.claimed, ended_at - started_at)
 
 
 def _not_begun(child: Child, seconds: float) -> Withheld | None:

@@ -18,7 +18,7 @@ from taskplatform.settings import get_settings
 from taskplatform.storage import workers
 from taskplatform.storage.dispatch import Outlook, outlook, release_due
 from taskplatform.storage.prune import BATCH, prune
-from taskplatform.supervisor import canvases
+from taskplatform.supervisor import canvases, lanes
 from taskplatform.supervisor.about import About
 from taskplatform.supervisor.breaker import Breaker
 from taskplatform.supervisor.children import Children
@@ -96,6 +96,7 @@ class Supervisor:
         self._every("dispatch", DISPATCH_EVERY, self._dispatch)
         self._every("gates", _LONGEST, self._gates.heal)
         self._every("canvases", _LONGEST, lambda: canvases.sweep(self._database))
+        self._every("lanes", _LONGEST, lambda: lanes.sweep(self._database))
         self._every("rescue", RESCUE_EVERY, self._rescue_others)
         self._every("report", REPORT_EVERY, self._reports.tick)
         self._every("prune", PRUNE_EVERY, self._prune)
