@@ -24,6 +24,7 @@ COMMANDS = {
     "queues": ("queues", "What is ready on which queue; pause and resume one."),
     "owners": ("owners", "Pause and resume what runs for an owner."),
     "keys": ("keys", "Pause and resume single keys of a pipeline."),
+    "throttles": ("throttles", "Rate limits: what is used, what waits; set and reset them."),
     "fairness": ("fairness", "Who shares the queues, and what they have used."),
     "workers": ("workers", "Which workers are alive, and what they serve."),
     "db": ("db", "Bring the database to the newest schema."),

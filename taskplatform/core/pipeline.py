@@ -131,11 +131,13 @@ class Declaration(Declaring, Generic[In, Out]):
 
     def find(self, name: str) -> Step | None:
         """The step of that name, or the compensation."""
-        for step in self.steps:
-            for one in (step, step.compensation):
-                if one is not None and one.name == name:
-                    return one
-        return None
+        return self._by_name.get(name)
+
+    @cached_property
+    def _by_name(self) -> dict[str, Step]:
+        undoing = (step.compensation for step in self.steps)
+        both = (*self.steps, *(one for one in undoing if one is not None))
+        return {one.name: one for one in reversed(both)}
 
     def finalize(self) -> None:
         """Check the pipeline as a whole; after that no step can be added.

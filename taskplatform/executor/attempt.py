@@ -25,7 +25,7 @@ def attempt(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome:
     Raises Revoked if the claim was taken back, Unreadable, and psycopg.Error or Unavailable if a
     middleware could not ask the database, before the body started.
     """
-    branch.step_started_at = monotonic()
+    branch.step_started_at = branch.step_ended_at = monotonic()
     branch.progress, branch.log = NO_PROGRESS, None
     if not branch.step.is_limited:
         branch.claimed.gates = None
@@ -37,6 +37,7 @@ def attempt(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome:
         branch.number,
         branch.step.read_input(branch.claimed.input),
         child.transaction,
+        child.link.session,
         branch.claimed.work_id,
         branch.claimed.epoch,
         gates,
@@ -48,9 +49,15 @@ def attempt(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome:
 
 def arguments_of(child: Child, branch: Branch) -> dict[str, Any]:
     """What the branch's next body is called with. Raises Unreadable."""
-    claimed = branch.claimed
+    claimed, fresh = branch.claimed, branch.fresh
+    branch.fresh = None
     return branch.step.bind(
-        claimed.input, claimed.outputs, context(child, branch), claimed.item, claimed.position
+        claimed.input,
+        claimed.outputs,
+        context(child, branch),
+        claimed.item,
+        claimed.position,
+        fresh,
     )
 
 
@@ -78,16 +85,16 @@ def _execute(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome
     begun = begin(child, branch)
     if not isinstance(begun, Begun):
         return begun
-    return begun.outcome(partial(_call, child, branch, begun, arguments))
+    return begun.outcome(_call, child, branch, begun, arguments)
 
 
 def _call(child: Child, branch: Branch, begun: Begun, arguments: dict[str, Any]) -> Any:
     limit = child.time_limit
-    limit.arm(begun.seconds, begun.silence)
+    limit.arm(begun.seconds, begun.silence if branch.step.heartbeat else None)
     value = branch.step.function(**arguments)
     if not isinstance(value, CoroutineType):
         return value
-    limit.disarm()
+    limit.armed = False
     instrument, token = child.instrument, begun.token
     return wait_for(
         Resumed(value, partial(instrument.entered, token), partial(instrument.left, token)),

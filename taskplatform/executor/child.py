@@ -105,7 +105,8 @@ class Child:
 
     def must_stop(self) -> bool:
         """No body of what is held may start: also when the lease is in doubt."""
-        return not self.slot.lease_holds or self.must_end()
+        slot, table = self.slot, self.table
+        return not slot.lease_holds or self.leaving or table.shutting_down or slot.interrupt
 
     def must_yield(self) -> bool:
         """The shift should end at the next step boundary; `must_stop` is asked there."""

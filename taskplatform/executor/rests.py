@@ -32,7 +32,7 @@ def move(child: Child, branch: Branch) -> Outcome | Settlement | None:
 
     Raises Unavailable when the database cannot be asked.
     """
-    branch.step_started_at = monotonic()
+    branch.step_started_at = branch.step_ended_at = monotonic()
     match branch.step.kind:
         case Kind.SLEEP if branch.rested:
             branch.step_started_at -= branch.step.sleep or 0.0

@@ -1,6 +1,7 @@
 """Pauses: setting aside what is ready of paused pipelines, and letting go what was resumed."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from time import monotonic
 
 from taskplatform.storage import canaries, lanes, paused, pauses
@@ -40,7 +41,7 @@ class Pauses:
             return seen
         found = lanes.look(connection, dict.fromkeys(seen.ready, ""), pipelines, {})
         ready = {one.queue for one in found if one.name not in now.owners}
-        return Outlook([one for one in seen.ready if one in ready], seen.next_due)
+        return replace(seen, ready=[one for one in seen.ready if one in ready])
 
     def tick(self) -> float:
         """Look at the pauses; return in how many seconds to look again."""
