@@ -8,6 +8,7 @@ from uuid import UUID
 import orjson
 
 from taskplatform.storage.connection import Session, one_trip
+from taskplatform.storage.direct import ask_all
 
 
 @dataclass(slots=True)
@@ -211,11 +212,7 @@ def claim(
         "budget": budget,
         "needs": orjson.dumps(needs).decode(),
     }
-    with one_trip(connection):
-        connection.execute(_TAKE, values)
-        connection.execute(_MARK_RUNNING, values)
-        answer = connection.execute(_READ_AND_MORE, values)
-    rows = answer.fetchall()
+    *_, rows = ask_all(connection, [_TAKE, _MARK_RUNNING, _READ_AND_MORE], values)
     return [claimed(row[:-1]) for row in rows], bool(rows and rows[0][-1])
 
 

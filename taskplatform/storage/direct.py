@@ -7,6 +7,7 @@ import itertools
 import re
 import select
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -27,30 +28,16 @@ _numbers = itertools.count(1)
 _FINE = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
 
 
-class Hot:
-    """A statement that is executed all the time; `%(name)s` stands for a value."""
+def ask(connection: Session, statement: str, values: Mapping[str, Any]) -> list[Row]:
+    """Execute one statement, alone or as a part of the transaction that is open.
 
-    __slots__ = ("name", "places", "sql", "text")
-
-    def __init__(self, text: str) -> None:
-        """What types the values have, the server has to see by itself."""
-        places: dict[str, int] = {}
-        numbered = _PLACE.sub(
-            lambda found: f"${places.setdefault(found[1], len(places) + 1)}", text
-        )
-        self.text = text
-        self.sql = numbered.replace("%%", "%").encode()
-        self.places = tuple(places)
-        self.name = f"taskplatform_{next(_numbers)}".encode()
-
-
-def ask(connection: Session, statement: Hot, values: Mapping[str, Any]) -> list[Row]:
-    """Execute one statement, alone or as a part of the transaction that is open."""
+    `%(name)s` stands for a value, whose type the server has to see by itself.
+    """
     return ask_all(connection, [statement], values)[0]
 
 
 def ask_all(
-    connection: Session, statements: Sequence[Hot], values: Mapping[str, Any]
+    connection: Session, statements: Sequence[str], values: Mapping[str, Any]
 ) -> list[list[Row]]:
     """Execute statements in one round trip and one transaction; the rows of each."""
     pgconn = connection.pgconn
@@ -60,25 +47,48 @@ def ask_all(
         or (line := _line(connection)) is None
     ):
         return _by_cursors(connection, statements, values)
+    hot = [_hot(one) for one in statements]
     with connection.lock:
         try:
-            return line.trip(statements, values)
+            return line.trip(hot, values)
         except psycopg.errors.InvalidSqlStatementName:
             # psycopg deallocates all that is prepared when a transaction was rolled back. Nothing
             # of this one was committed.
             line.prepared.clear()
-            return line.trip(statements, values)
+            return line.trip(hot, values)
+
+
+class _Hot:
+    """A statement as the server knows it."""
+
+    __slots__ = ("name", "places", "sql")
+
+    def __init__(self, text: str) -> None:
+        places: dict[str, int] = {}
+        numbered = _PLACE.sub(
+            lambda found: f"${places.setdefault(found[1], len(places) + 1)}", text
+        )
+        self.sql = numbered.replace("%%", "%").encode()
+        self.places = tuple(places)
+        self.name = f"taskplatform_{next(_numbers)}".encode()
+
+
+_hot = cache(_Hot)
 
 
 def _by_cursors(
-    connection: Session, statements: Sequence[Hot], values: Mapping[str, Any]
+    connection: Session, statements: Sequence[str], values: Mapping[str, Any]
 ) -> list[list[Row]]:
     if len(statements) == 1:
-        cursors = [connection.execute(statements[0].text, values)]
+        cursors = [connection.execute(statements[0], values)]
     else:
         with one_trip(connection):
-            cursors = [connection.execute(one.text, values) for one in statements]
-    return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
+            cursors = [connection.execute(one, values) for one in statements]
+    return [cursor.fetchall() if _has_rows(cursor.pgresult) else [] for cursor in cursors]
+
+
+def _has_rows(result: PGresult | None) -> bool:
+    return result is not None and result.status == ExecStatus.TUPLES_OK
 
 
 class _Line:
@@ -91,7 +101,7 @@ class _Line:
         self._poll = select.poll()
         self._poll.register(self._pgconn.socket, select.POLLIN)
 
-    def trip(self, statements: Sequence[Hot], values: Mapping[str, Any]) -> list[list[Row]]:
+    def trip(self, statements: Sequence[_Hot], values: Mapping[str, Any]) -> list[list[Row]]:
         pgconn = self._pgconn
         sent = [(one.name, [_encoded(values[place]) for place in one.places]) for one in statements]
         for one in statements:
@@ -147,7 +157,7 @@ class _Line:
         return result
 
     def _rows(self, result: PGresult) -> list[Row]:
-        if result.status == ExecStatus.COMMAND_OK:
+        if not _has_rows(result):
             return []
         self._transformer.set_pgresult(result)
         rows = self._transformer.load_rows(0, result.ntuples, tuple)

@@ -15,6 +15,7 @@ from psycopg import Cursor
 from taskplatform.storage import fork_sql, join_sql, settle_rows, waits
 from taskplatform.storage import settle_sql as sql
 from taskplatform.storage.connection import Session, one_trip
+from taskplatform.storage.direct import ask, ask_all
 from taskplatform.storage.settle_rows import Row, encode
 from taskplatform.storage.settlement import (
     End,
@@ -73,7 +74,7 @@ def _advance(
             row["next"] = one.then.step
             rows.append(row)
     statement = sql.ADVANCE_FIRST if first else sql.ADVANCE
-    answer = connection.execute(statement, {"rows": encode(rows), "worker": worker})
+    answer = ask(connection, statement, {"rows": encode(rows), "worker": worker})
     return {row[0] for row in answer}
 
 
@@ -104,10 +105,13 @@ def _finish(
             row["output_step"] = one.then.output_step
             row["run_started_ago"] = settle_rows.started_ago(one, one.then)
             rows.append(row)
+    values = {
+        "runs": [one.run_id for one in ordered],
+        "rows": encode(rows),
+        "worker": worker,
+    }
     statement = sql.FINISH_FIRST if first else sql.FINISH
-    with one_trip(connection):
-        connection.execute(sql.LOCK_RUNS, ([one.run_id for one in ordered],))
-        answer = connection.execute(statement, {"rows": encode(rows), "worker": worker})
+    _, answer = ask_all(connection, [sql.LOCK_RUNS, statement], values)
     return {row[0] for row in answer}
 
 
@@ -146,7 +150,7 @@ def _lock(connection: Session, settlements: Sequence[Settlement]) -> Any:
     runs = [one.run_id for one in settlements if _touches_run(one)]
     runs += [one.parent_run for one in settlements if one.parent_run and isinstance(one.then, End)]
     if runs:
-        connection.execute(sql.LOCK_RUNS, (runs,))
+        connection.execute(sql.LOCK_RUNS, {"runs": runs})
     held = [
         {"work_id": one.work_id, "epoch": one.epoch, "expected": one.expected}
         for one in settlements

@@ -5,6 +5,7 @@ import os
 import select
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic
@@ -33,10 +34,10 @@ from taskplatform.supervisor.watch import Watch
 
 logger = logging.getLogger(__name__)
 
+# While a child is in a shift, which may need to be helped, or stopped.
 BUSY_TICK = 0.025
-IDLE_TICK = 0.05
 # With a tick and the start of a shift, a quarter of a second.
-DISPATCH_EVERY = 0.18
+DISPATCH_EVERY = 0.2
 RESCUE_EVERY = 1.0
 REPORT_EVERY = 3.0
 PRUNE_EVERY = 60.0
@@ -79,6 +80,7 @@ class Supervisor:
         self._gates = Gates(self._database, self._ring)
         self._worker_lives = True
         self._next: dict[str, float] = {}
+        self._urgent: dict[str, float] = {}
         self._refused = 0
 
     def run(self) -> None:
@@ -90,8 +92,7 @@ class Supervisor:
         self._poll.register(parent, select.POLLIN)
         self._worker_lives = os.getppid() == self._about.parent
         while True:
-            busy = any(slot.state == SHIFT for slot in self._table.taken())
-            for fd, _ in self._poll.poll(1000 * (BUSY_TICK if busy else IDLE_TICK)):
+            for fd in self._awaken():
                 if fd == parent:
                     self._poll.unregister(parent)
                     self._worker_lives = False
@@ -99,6 +100,22 @@ class Supervisor:
             if not self._worker_lives and not self._children.any_left():
                 break
         self._say_goodbye()
+
+    def _awaken(self) -> list[int]:
+        """Wait for a death, a shift or what has to be seen to; what can be read from."""
+        wake = self._table.wake
+        assert wake is not None
+        with suppress(BlockingIOError):
+            os.eventfd_read(wake)
+        # After that: a shift that begins from here on is heard.
+        if any(slot.state == SHIFT for slot in self._table.taken()):
+            return [fd for fd, _ in self._poll.poll(1000 * BUSY_TICK)]
+        self._poll.register(wake, select.POLLIN)
+        try:
+            left = min(self._urgent.values(), default=0.0) - monotonic()
+            return [fd for fd, _ in self._poll.poll(1000 * max(0.0, left))]
+        finally:
+            self._poll.unregister(wake)
 
     def _see_to_everything(self) -> None:
         self._bury()
@@ -143,6 +160,10 @@ class Supervisor:
             sooner = see_to()
             wait = seconds if sooner is None else max(0.0, min(seconds, sooner))
             self._next[duty] = now + wait
+            # The others are patient: whoever wakes for these sees to them, too.
+            self._urgent.pop(duty, None)
+            if wait <= DISPATCH_EVERY:
+                self._urgent[duty] = now + wait
 
     def _dispatch(self) -> float | None:
         about = self._about
@@ -152,8 +173,10 @@ class Supervisor:
         )
         if seen.next_due is not None and seen.next_due <= 0:
             nothing_due: dict[str, int] = {}
-            self._ring(self._database.ask(release_due, nothing_due))
-            return DISPATCH_EVERY if self._table.shutting_down else 0.0
+            released = self._database.ask(release_due, nothing_due)
+            self._ring(released)
+            # What is due and was not released is locked by somebody.
+            return DISPATCH_EVERY if self._table.shutting_down else 0.0 if released else BUSY_TICK
         if seen.ready and not self._table.shutting_down:
             self._open_shift_here()
         return seen.next_due
