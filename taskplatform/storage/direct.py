@@ -3,11 +3,12 @@
 A cursor of psycopg serves any statement, and costs more CPU than the server takes for one row.
 """
 
-import itertools
 import re
 import select
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -24,7 +25,6 @@ from taskplatform.storage.connection import Session, one_trip
 Row = tuple[Any, ...]
 
 _PLACE = re.compile(r"%\((\w+)\)s")
-_numbers = itertools.count(1)
 _FINE = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
 
 
@@ -70,7 +70,8 @@ class _Hot:
         )
         self.sql = numbered.replace("%%", "%").encode()
         self.places = tuple(places)
-        self.name = f"taskplatform_{next(_numbers)}".encode()
+        # By what it is: one that is found to be prepared is this very statement.
+        self.name = f"taskplatform_{sha256(self.sql).hexdigest()[:32]}".encode()
 
 
 _hot = cache(_Hot)
@@ -106,7 +107,8 @@ class _Line:
         sent = [(one.name, [_encoded(values[place]) for place in one.places]) for one in statements]
         for one in statements:
             if one.name not in self.prepared:
-                _raise_if_failed(pgconn, pgconn.prepare(one.name, one.sql))
+                with suppress(psycopg.errors.DuplicatePreparedStatement):
+                    _raise_if_failed(pgconn, pgconn.prepare(one.name, one.sql))
                 self.prepared.add(one.name)
         try:
             results = self._pipeline(sent) if len(sent) > 1 else self._single(*sent[0])

@@ -69,10 +69,13 @@ def test_a_trip_is_one_transaction_and_its_failure_leaves_nothing(session: Sessi
 
 
 def test_in_a_transaction_it_is_a_part_of_it(session: Session) -> None:
+    assert ask(session, NOTED, {}) == []
     with suppress(ZeroDivisionError), session.transaction():
         ask_all(session, [NOTE, NEXT], {"a": 1})
         raise ZeroDivisionError
-    # With that, psycopg deallocates what is prepared.
+    # With that, psycopg deallocates what is prepared, when it is used next.
+    assert session.execute("SELECT 1").fetchone() == (1,)
+    assert ask_all(session, [NOTED, NEXT], {"a": 1}) == [[], [(2,)]]
     assert ask(session, NOTED, {}) == []
     with session.transaction():
         ask(session, NOTE, {"a": 2})
