@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from taskplatform.client.reading import get_run, list_runs
     from taskplatform.client.run import Run
     from taskplatform.client.stream import Change
+    from taskplatform.core.breaker import Breaker
+    from taskplatform.core.concurrency import Concurrency
     from taskplatform.core.context import Context
     from taskplatform.core.event import Event
     from taskplatform.core.handlers import on
@@ -28,6 +30,8 @@ __all__ = [
     "Pipeline",
     "Retry",
     "Throttle",
+    "Concurrency",
+    "Breaker",
     "Context",
     "Permanent",
     "RetryAfter",
@@ -59,6 +63,8 @@ _ROOMS = {
     "list_runs": "client.reading",
     "Run": "client.run",
     "Change": "client.stream",
+    "Breaker": "core.breaker",
+    "Concurrency": "core.concurrency",
     "Context": "core.context",
     "Event": "core.event",
     "on": "core.handlers",

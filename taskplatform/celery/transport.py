@@ -95,7 +95,7 @@ class _Channel(Channel):
     @cached_property
     def client(self) -> Any:
         """What blocks for messages; the last one it read is kept until it is delivered."""
-        client = self._create_client(asynchronous=True)  # type: ignore[no-untyped-call]
+        client = self._create_client(asynchronous=True)
         parse = client.parse_response
 
         def parse_response(connection: Any, command: str, **options: Any) -> Any:

@@ -112,10 +112,14 @@ class Pipeline(Declaration[In, Out]):
         )
         first = self.steps[0]
         self.check_keys()
+        for limit in self.concurrency:
+            # Whoever enqueues hears of a key that cannot be used, and not a worker later on.
+            limit.scope(model)
         if options.key is UNSET:
             key = self.key_of(model)
         else:
             key = text_of(options.key(model) if callable(options.key) else options.key, "key")
+        owner = self.owner_of(model) if options.owner is None else text_of(options.owner, "owner")
         return NewRun(
             id=uuid7(),
             pipeline=self.name,
@@ -123,9 +127,8 @@ class Pipeline(Declaration[In, Out]):
             queue=first.queue or get_settings().queue,
             input=data,
             key=key,
-            owner=(
-                self.owner_of(model) if options.owner is None else text_of(options.owner, "owner")
-            ),
+            owner=owner,
+            fair_key=self.fair_key_of(model, owner),
             priority=self.priority_of(model) if options.priority is None else options.priority,
             ageing=get_settings().priority_ageing,
             delay=options.delay,

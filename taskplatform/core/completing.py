@@ -53,6 +53,11 @@ def complete(declaration: "Declaration[Any]", drafts: Sequence[Draft]) -> tuple[
                 None,
             )
         )
+    for limit in declaration.concurrency:
+        problems += [
+            (problem, None)
+            for problem in declaration.inputs.field_problems("concurrency key", limit.key)
+        ]
     problems += [(problem, step) for step, problem in group_problems(drafts)]
     outputs = [output_of(draft) for draft in drafts]
     found = []
@@ -91,6 +96,8 @@ def _parts(
     parts = _Parts(draft)
     for throttle in draft.throttles:
         wrong += declaration.inputs.field_problems(f"throttle '{throttle.name}' key", throttle.key)
+    for limit in draft.concurrency:
+        wrong += declaration.inputs.field_problems("concurrency key", limit.key)
     if draft.wait is not None:
         wrong += declaration.inputs.field_problems("match", draft.wait.match)
     around = Surroundings(declaration.input, declaration.input_names, outputs, position)
@@ -181,6 +188,10 @@ def _step(declaration: "Declaration[Any]", parts: _Parts) -> Step:
         wait=draft.wait,
         child=draft.child,
         compensation=undo,
+        concurrency=tuple(
+            one.named(f"{declaration.name}.{draft.name}") for one in draft.concurrency
+        ),
+        breakers=draft.breakers,
     )
 
 

@@ -1,15 +1,20 @@
 """What an attempt came to, as plain values."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from taskplatform.core.failure import Failure
 
 
 @dataclass(slots=True)
 class Succeeded:
-    """The body returned; the output is validated and encoded."""
+    """The body returned; the output is validated and encoded.
+
+    `value` is what a reader of it gets, for one reader, or None.
+    """
 
     output: bytes
+    value: Any = None
 
 
 @dataclass(frozen=True, slots=True)

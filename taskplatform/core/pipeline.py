@@ -11,11 +11,12 @@ from typing_extensions import TypeVar
 
 from taskplatform.core import registry
 from taskplatform.core.completing import complete
+from taskplatform.core.concurrency import Concurrency
 from taskplatform.core.declaring import Declaring
 from taskplatform.core.duration import Duration
 from taskplatform.core.inputs import Inputs, Key
 from taskplatform.core.names import is_pipeline_name
-from taskplatform.core.options import above_zero, at_most, queue_of, retry_of
+from taskplatform.core.options import above_zero, at_most, concurrency_of, queue_of, retry_of
 from taskplatform.core.retry import Retry
 from taskplatform.core.sealing import vault
 from taskplatform.core.stages import Stage, staged
@@ -47,14 +48,19 @@ class Declaration(Declaring, Generic[In, Out]):
         owner: str | None = None,
         priority: str | None = None,
         force: str | None = None,
+        fair_key: Key | bool | None = None,
+        concurrency: Concurrency | Sequence[Concurrency] | None = None,
         input_names: Sequence[str] = ("input",),
     ) -> None:
         """Declare and register a pipeline.
 
         `output` is what the last step returns, for type checkers; it is compared with that.
         `key` is a field of the input or a function of it; `owner`, `priority` and `force` are
-        fields. A run that lasts longer than `run_timeout` fails, and one that has not started
-        `queue_timeout` after it was ready. Raises DeclarationError.
+        fields. Runs with an owner share a queue fairly with those of other owners; `fair_key` is
+        another field or function to share by, or False for the order of their ranks alone. A run
+        that lasts longer than `run_timeout` fails, and one that has not started
+        `queue_timeout` after it was ready. `concurrency` limits the runs that have begun and not
+        ended. Raises DeclarationError.
         """
         super().__init__()
         self.name = name
@@ -77,9 +83,19 @@ class Declaration(Declaring, Generic[In, Out]):
             self.queue_timeout = at_most("queue_timeout", queue_timeout)
             self.idempotency = at_most("idempotency", idempotency)
             self.queue = queue_of(queue)
+            limits = concurrency_of(concurrency, of_runs=True)
+            self.concurrency = tuple(one.named(name) for one in limits)
         except ValueError as error:
             raise self.error(str(error)) from None
-        self.inputs = Inputs(name, input, key=key, owner=owner, priority=priority, force=force)
+        self.inputs = Inputs(
+            name,
+            input,
+            key=key,
+            owner=owner,
+            priority=priority,
+            force=force,
+            fair_key=fair_key,
+        )
         registry.register(self)
 
     @property
@@ -89,6 +105,11 @@ class Declaration(Declaring, Generic[In, Out]):
             self.finalize()
         assert self._steps is not None
         return self._steps
+
+    @property
+    def is_final(self) -> bool:
+        """Whether its steps are complete and checked."""
+        return self._steps is not None
 
     def check_keys(self) -> None:
         """Raise NoSecretKey if it declares secrets, in an output too, and there is no key."""
@@ -110,11 +131,13 @@ class Declaration(Declaring, Generic[In, Out]):
 
     def find(self, name: str) -> Step | None:
         """The step of that name, or the compensation."""
-        for step in self.steps:
-            for one in (step, step.compensation):
-                if one is not None and one.name == name:
-                    return one
-        return None
+        return self._by_name.get(name)
+
+    @cached_property
+    def _by_name(self) -> dict[str, Step]:
+        undoing = (step.compensation for step in self.steps)
+        both = (*self.steps, *(one for one in undoing if one is not None))
+        return {one.name: one for one in reversed(both)}
 
     def finalize(self) -> None:
         """Check the pipeline as a whole; after that no step can be added.
@@ -153,6 +176,10 @@ class Declaration(Declaring, Generic[In, Out]):
     def priority_of(self, input: In) -> int:
         """The run's priority, 0 by default; raises InvalidInput."""
         return self.inputs.priority_of(input)
+
+    def fair_key_of(self, input: In, owner: str | None) -> str | None:
+        """Who shares a queue by a run of that owner, fairly with others; raises InvalidInput."""
+        return self.inputs.fair_key_of(input, owner)
 
     def force_of(self, input: In) -> bool:
         """Whether the input asks for a run in spite of its key."""

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from taskplatform.core.disagreements import disagreements
 from taskplatform.core.names import HANDLER_PREFIX, near
 from taskplatform.errors import DeclarationError, PipelineNotFound
 
@@ -56,6 +57,11 @@ def handlers(event: str) -> "tuple[Declaration[Any], ...]":
     return _handlers.get(event, ())
 
 
+def any_fair() -> bool:
+    """Whether runs of any pipeline share a queue fairly, by a key."""
+    return any(one.inputs.is_fair for one in _declared.values())
+
+
 def finalize_all() -> None:
     """Check every pipeline.
 
@@ -79,6 +85,7 @@ def finalize_all() -> None:
                         f"{other.limit} per {other.per:g} s in '{where}': give it one limit, or "
                         "another name"
                     )
+    problems += disagreements(all())
     if problems:
         raise DeclarationError("\n".join(problems))
 

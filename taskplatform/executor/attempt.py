@@ -25,10 +25,12 @@ def attempt(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome:
     Raises Revoked if the claim was taken back, Unreadable, and psycopg.Error or Unavailable if a
     middleware could not ask the database, before the body started.
     """
-    branch.step_started_at = monotonic()
+    branch.step_started_at = branch.step_ended_at = monotonic()
     branch.progress, branch.log = NO_PROGRESS, None
-    if not branch.step.throttles:
+    if not branch.step.is_limited:
+        branch.claimed.gates = None
         return _execute(child, branch, arguments)
+    gates = branch.claimed.gates = {}
     known = StepAttempt(
         branch.step,
         branch.claimed.run_id,
@@ -37,15 +39,24 @@ def attempt(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome:
         child.transaction,
         branch.claimed.work_id,
         branch.claimed.epoch,
+        gates,
+        child.link.breakers,
+        lambda: branch.raised,
     )
     return compose(AROUND_STEP, known, partial(_execute, child, branch, arguments))()
 
 
 def arguments_of(child: Child, branch: Branch) -> dict[str, Any]:
     """What the branch's next body is called with. Raises Unreadable."""
-    claimed = branch.claimed
+    claimed, fresh = branch.claimed, branch.fresh
+    branch.fresh = None
     return branch.step.bind(
-        claimed.input, claimed.outputs, context(child, branch), claimed.item, claimed.position
+        claimed.input,
+        claimed.outputs,
+        context(child, branch),
+        claimed.item,
+        claimed.position,
+        fresh,
     )
 
 
@@ -73,16 +84,16 @@ def _execute(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome
     begun = begin(child, branch)
     if not isinstance(begun, Begun):
         return begun
-    return begun.outcome(partial(_call, child, branch, begun, arguments))
+    return begun.outcome(_call, child, branch, begun, arguments)
 
 
 def _call(child: Child, branch: Branch, begun: Begun, arguments: dict[str, Any]) -> Any:
     limit = child.time_limit
-    limit.arm(begun.seconds, begun.silence)
+    limit.arm(begun.seconds, begun.silence if branch.step.heartbeat else None)
     value = branch.step.function(**arguments)
     if not isinstance(value, CoroutineType):
         return value
-    limit.disarm()
+    limit.armed = False
     instrument, token = child.instrument, begun.token
     return wait_for(
         Resumed(value, partial(instrument.entered, token), partial(instrument.left, token)),

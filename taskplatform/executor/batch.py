@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from time import monotonic
+from typing import Any
 
 import psycopg
 
@@ -19,20 +20,19 @@ from taskplatform.core.outcome import Failed, Interrupted, Outcome, Succeeded
 from taskplatform.core.shapes import Kind
 from taskplatform.core.step import Unreadable
 from taskplatform.errors import PipelineNotFound, Unavailable
-from taskplatform.executor import standing, verdict
+from taskplatform.executor import impatience, standing, verdict
+from taskplatform.executor.admission import admit, give_up
 from taskplatform.executor.attempt import arguments_of, attempt
 from taskplatform.executor.begun import Revoked
 from taskplatform.executor.branch import Branch, open_branch
 from taskplatform.executor.child import Child
 from taskplatform.executor.ending import fails
+from taskplatform.executor.impatience import Impatience
 from taskplatform.executor.rests import move, rests, spawn
 from taskplatform.storage.claim import Claimed
 from taskplatform.storage.settlement import Keep, Settlement
 
 logger = logging.getLogger(__name__)
-
-# Outcomes that have waited this long are committed while the next body still runs.
-PATIENCE = 0.01
 
 Ring = Callable[[dict[str, int]], None]
 # Without an outcome: the branch comes to rest.
@@ -47,10 +47,12 @@ class Batch:
     def __init__(self, child: Child, ring: Ring) -> None:
         self._child = child
         self._ring = ring
-        self._pending: list[Pending] = []
+        self._ended: list[tuple[Branch, Outcome | Settlement]] = []
         self._oldest = 0.0
         self._going_on: list[Branch] = []
         self._room = verdict.Room()
+        # By pipeline, for as long as one commit takes to be made.
+        self._goes_on: dict[str, bool] = {}
         self._guard = threading.Lock()
 
     def execute(self, claimed: Sequence[Claimed]) -> None:
@@ -63,12 +65,13 @@ class Batch:
             raise
         finally:
             self._child.time_limit.rest()
+            self._child.lanes.refund(claimed)
 
     def _execute(self, claimed: Sequence[Claimed]) -> None:
         self._child.slot.revoke = self._child.slot.owes = False
         wave = self._open(claimed)
         # The first outcome of a lone branch is committed at once: nobody has to be impatient.
-        with _Impatience(self) if len(wave) > 1 else nullcontext():
+        with Impatience(self.commit) if len(wave) > 1 else nullcontext():
             while wave:
                 self._child.slot.batch = len(wave)
                 self._room = verdict.Room()
@@ -79,8 +82,11 @@ class Batch:
 
     def _open(self, claimed: Sequence[Claimed]) -> list[Branch]:
         branches: list[Branch] = []
-        others: list[Settlement] = []
+        others = admit(self._child, claimed)
+        refused = {one.work_id for one in others}
         for one in claimed:
+            if one.work_id in refused:
+                continue
             try:
                 declaration = registry.get(one.pipeline)
             except PipelineNotFound as error:
@@ -102,19 +108,23 @@ class Batch:
         return branches
 
     def _walk(self, wave: list[Branch]) -> None:
+        child = self._child
+        over = child.must_end()
         for position, branch in enumerate(wave):
-            if self._child.must_stop() or not self._step(branch):
+            if over or child.must_stop() or not self._step(branch):
                 self.commit()
                 # Also what was to go on: it may have been taken back together with the rest.
                 self._release([*self._going_on, *wave[position:]])
                 self._going_on = []
                 return
-            if monotonic() - self._oldest > PATIENCE:
+            # Who waits for its slots should not wait for the rest of the wave.
+            waited = branch.step_ended_at - self._oldest
+            if branch.claimed.gates or waited > impatience.PATIENCE:
                 self.commit()
         self.commit()
 
     def _step(self, branch: Branch) -> bool:
-        outcome = self._attempted(branch, lambda: self._outcome(self._child, branch))
+        outcome = self._attempted(branch, self._outcome, self._child, branch)
         if outcome is None:
             return False
         with self._guard:
@@ -125,14 +135,14 @@ class Batch:
         return True
 
     def _attempted(
-        self, branch: Branch, attempt: Callable[[], Outcome | Settlement]
+        self, branch: Branch, attempt: Callable[..., Outcome | Settlement], *given: Any
     ) -> Outcome | Settlement | None:
         """What an attempt at the branch's next step comes to; None: its body was not started."""
         left = branch.seconds_left
         if left is not None and left <= 0:
             return standing.out_of_time(branch, self._child.default_queue)
         try:
-            return attempt()
+            return attempt(*given)
         except Unreadable as error:
             queue = branch.step.queue or self._child.default_queue
             return standing.parked(branch.claimed, queue, str(error))
@@ -161,48 +171,65 @@ class Batch:
             self._add(branch, stored)
 
     def _outcome(self, child: Child, branch: Branch) -> Outcome | Settlement:
-        if branch.step.kind is not Kind.BODY and rests(branch):
+        is_body = branch.step.is_body
+        if not is_body and rests(branch):
             began = monotonic()
             if (moved := move(child, branch)) is not None:
                 # Cheap, and known to be: thousands that rest are claimed in batches, too.
                 child.costs.observe(branch.step.task_name, monotonic() - began)
                 return moved
         outcome = attempt(child, branch, arguments_of(child, branch))
-        if branch.step.kind is Kind.CHILD and isinstance(outcome, Succeeded):
+        if not is_body and branch.step.kind is Kind.CHILD and isinstance(outcome, Succeeded):
             return spawn(child, branch, outcome.output)
         return outcome
 
     def _add(self, branch: Branch, outcome: Outcome | Settlement) -> None:
-        if not self._pending:
+        if not self._ended:
             self._oldest = monotonic()
             self._child.slot.owes = True
-        if isinstance(outcome, Settlement):
-            self._pending.append((branch, outcome, None))
-        else:
-            self._pending.append((branch, self._judge(branch, outcome), outcome))
+        self._ended.append((branch, outcome))
+
+    def _judged(self, ended: Sequence[tuple[Branch, Outcome | Settlement]]) -> list[Pending]:
+        self._goes_on.clear()
+        pending: list[Pending] = []
+        for branch, made in ended:
+            if isinstance(made, Settlement):
+                pending.append((branch, made, None))
+            else:
+                pending.append((branch, self._judge(branch, made), made))
+        return pending
 
     def _judge(self, branch: Branch, outcome: Outcome) -> Settlement:
         child = self._child
+        if type(outcome) is Succeeded:
+            go_on = self._may_go_on(branch)
+            return verdict.advance(
+                branch, outcome.output, child.default_queue, child.costs, self._room, go_on
+            )
         return verdict.settlement(
             branch,
             verdict.judge(branch, outcome, child.put_off_limit),
             default_queue=child.default_queue,
             costs=child.costs,
             room=self._room,
-            go_on=self._may_go_on(branch),
+            go_on=False,
         )
 
     def _may_go_on(self, branch: Branch) -> bool:
-        child = self._child
-        return not (child.must_yield() or child.link.is_paused(branch.claimed.pipeline))
+        pipeline, child = branch.claimed.pipeline, self._child
+        may = self._goes_on.get(pipeline)
+        if may is None:
+            may = not (child.must_yield() or child.link.is_paused(pipeline))
+            self._goes_on[pipeline] = may
+        return may
 
     def commit(self, older_than: float = -1.0) -> None:
         """Commit the outcomes so far, if the oldest has waited longer than that."""
         with self._guard:
-            if not self._pending or monotonic() - self._oldest <= older_than:
+            if not self._ended or monotonic() - self._oldest <= older_than:
                 return
-            pending, self._pending = self._pending, []
-            self._settle(pending)
+            ended, self._ended = self._ended, []
+            self._settle(self._judged(ended))
             self._child.slot.owes = False
 
     def _settle(self, pending: list[Pending]) -> None:
@@ -211,17 +238,23 @@ class Batch:
         except psycopg.Error as error:
             self._settle_apart(pending, error)
             return
+        lost = [branch for branch, one, _ in pending if one.work_id not in accepted]
+        if ready := give_up(self._child, lost):
+            self._ring(ready)
         self._go_on(pending, accepted)
 
     def _go_on(self, pending: list[Pending], accepted: set[int]) -> None:
+        left: list[Settlement] = []
         for branch, settlement, outcome in pending:
             if settlement.work_id not in accepted:
                 continue
             then = settlement.then
             if type(then) is Keep and type(outcome) is Succeeded:
-                branch.advance(outcome.output, then.step)
+                branch.advance(outcome, then.step)
                 self._going_on.append(branch)
-        self._follow_up([one for _, one, _ in pending if one.work_id in accepted])
+            else:
+                left.append(settlement)
+        self._follow_up(left)
 
     def _follow_up(self, committed: Sequence[Settlement]) -> None:
         # What is kept concerns nobody else.
@@ -271,29 +304,3 @@ def _still_here(
         if claimed.work_id in kept or claimed.work_id not in moved:
             here.append(branch)
     return here
-
-
-class _Impatience:
-    """Commits the outcomes of a batch while one of its bodies takes longer than expected."""
-
-    def __init__(self, batch: Batch) -> None:
-        self._batch = batch
-        self._done = threading.Event()
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._watch, name="batch-commit", daemon=True)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-
-    def _watch(self) -> None:
-        try:
-            while not self._done.wait(PATIENCE):
-                self._batch.commit(older_than=PATIENCE)
-        except BaseException as error:
-            self._error = error

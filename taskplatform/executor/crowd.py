@@ -166,6 +166,7 @@ class Crowd(Batch):
                 self._guarded([(seat, row.epoch)], partial(self._start_all, [(seat, row)]))
             return
         self._start(branches)
+        self._desk.lanes.refund(one for _, one in claimed if one.epoch not in _epochs(branches))
         self._leave(*seats.keys() - _epochs(branches))
 
     def _start(self, branches: Sequence[Branch]) -> None:
@@ -212,6 +213,7 @@ class Crowd(Batch):
         self._going_on = []
         for one in ended:
             branch, made = one.branch, one.made
+            self._desk.lanes.refund([branch.claimed])
             self._async.pop(one.epoch, None)
             match made:
                 case None:
@@ -245,7 +247,7 @@ class Crowd(Batch):
 def _needs_no_thread(branch: Branch) -> bool:
     step = branch.step
     return (
-        step.is_async and step.kind is not Kind.CHILD and not step.throttles and not rests(branch)
+        step.is_async and step.kind is not Kind.CHILD and not step.is_limited and not rests(branch)
     )
 
 

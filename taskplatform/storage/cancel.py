@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from taskplatform.errors import RunNotFound
+from taskplatform.storage import slots
 from taskplatform.storage.connection import Session, one_trip
 from taskplatform.storage.join_sql import DERIVE, WAKE_PARENTS
 
@@ -82,9 +83,13 @@ def cancel(connection: Session, run_id: UUID, *, again: bool = False) -> bool:
         values = {"runs": list(runs)}
         with one_trip(connection):
             connection.execute(_LOCK_WORK, values)
+            limited = slots.of_runs(connection, values["runs"])
+            slots.outlive(connection, values["runs"])
             cancelled = connection.execute(_CANCEL, values)
             if above:
                 connection.execute(WAKE_PARENTS, {"runs": [run_id]})
                 connection.execute(DERIVE, {"runs": list(above), "given_back": False})
         ended = {row[0] for row in cancelled}
+        if limited.fetchone() is not None:
+            slots.let_go(connection, slots.free(connection, (), values["runs"], {}))
     return run_id in ended or (again and before[run_id] == "cancelled")

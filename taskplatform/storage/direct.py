@@ -197,7 +197,9 @@ def _encoded(value: Any) -> bytes | None:
 
 
 def _element(value: Any) -> str:
-    if isinstance(value, UUID | int):
+    if value is None:
+        return "NULL"
+    if isinstance(value, UUID | int | float):
         return str(value)
     text = _encoded(value)
     assert text is not None

@@ -23,10 +23,12 @@ from taskplatform.storage import (
     events,
     fork_sql,
     join_sql,
+    lanes,
     orphans,
     progress,
     running,
     settle_sql,
+    taking,
     unstarted,
     waits,
 )
@@ -96,6 +98,17 @@ NAMED: dict[str, Any] = {
     "queues": ["taskplatform", "slow"],
     "pipelines": ["five", "other"],
     "limit": LIMIT,
+    "from": ["", ""],
+    "most": 200,
+    "of_queues": ["taskplatform", "taskplatform", "slow"],
+    "lanes": ["", "t1", ""],
+    "many": [LIMIT, LIMIT, LIMIT],
+    "starts": [0.0, 0.001, 0.0],
+    "paces": [0.001, 0.001, 0.001],
+    "bases": [0.0, 0.0, 0.0],
+    "due_queues": ["taskplatform"],
+    "due_lanes": ["t1"],
+    "due_seconds": [0.1],
     "costs": orjson.dumps({"five.first": 0.00001}).decode(),
     "budget": 0.005,
     "run_id": RUNS[0],
@@ -140,6 +153,7 @@ IN_ORDER: dict[str, list[Any]] = {
 HOT = (
     claim,
     claim_each,
+    taking,
     settle_sql,
     dispatch,
     running,
@@ -153,7 +167,7 @@ HOT = (
     unstarted,
 )
 # Parts of statements.
-FRAGMENTS = {"HELD", "IS_HELD", "_HELD", "MORE"}
+FRAGMENTS = {"HELD", "IS_HELD", "_HELD", "MORE", "_SERVED", "_WEIGHT"}
 
 
 def statements() -> Iterator[tuple[str, str]]:
@@ -168,7 +182,7 @@ def _short(module: ModuleType) -> str:
     return module.__name__.rpartition(".")[2]
 
 
-STATEMENTS = dict(statements())
+STATEMENTS = {**dict(statements()), "lanes.LOOK": lanes.LOOK}
 
 
 @pytest.fixture
@@ -247,8 +261,10 @@ def fill(session: Session) -> None:
     )
     session.execute(
         """
-        INSERT INTO taskplatform.work (run_id, pipeline, step, queue, holder, epoch, due_at)
+        INSERT INTO taskplatform.work (run_id, pipeline, step, queue, lane, holder, epoch,
+                                       due_at)
         SELECT lpad(to_hex(n), 32, '0')::uuid, 'five', 'first', 'taskplatform',
+               CASE WHEN n %% 2 = 0 THEN '' ELSE 't' || n %% 100 END,
                CASE WHEN n <= %s THEN %s END, CASE WHEN n <= %s THEN 1 ELSE 0 END,
                CASE WHEN n %% 100 = 99 AND n > %s THEN clock_timestamp() END
         FROM generate_series(1, %s) AS n ORDER BY n
@@ -293,7 +309,7 @@ def test_plans_with_a_backlog(session: Session) -> None:
 def test_a_claim_looks_at_no_more_than_its_limit(session: Session) -> None:
     """Q9: the backlog is read in the order of its index, not sorted, and no further than asked."""
     fill(session)
-    for name in ("claim._TAKE", "claim_each._TAKE_EACH"):
+    for name in ("taking.TAKE", "taking.TAKE_EACH", "taking.TAKE_IN_TURN", "lanes.LOOK"):
         for node in plan(session, name):
             if node.get("Relation Name") == "work":
                 assert _rows(node) <= LIMIT

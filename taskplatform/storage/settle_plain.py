@@ -1,0 +1,73 @@
+"""Settle the plain cases: a short step, or the last one, ended well and concerns nobody else."""
+
+from collections.abc import Sequence
+from operator import attrgetter
+
+from taskplatform.storage import settle_rows
+from taskplatform.storage import settle_sql as sql
+from taskplatform.storage.connection import Session
+from taskplatform.storage.direct import ask, ask_all
+from taskplatform.storage.settle_rows import encode
+from taskplatform.storage.settlement import End, Keep, Settlement
+
+
+def is_plain(one: Settlement) -> bool:
+    """A short step ended well, and the holder goes on with the next one."""
+    return one.result is not None and isinstance(one.then, Keep) and not one.then.mark
+
+
+def advance(
+    connection: Session, settlements: Sequence[Settlement], worker: str, again: bool
+) -> set[int]:
+    """Store the outputs of short steps; the ids of the work that was still held."""
+    rows, first = [], not again
+    for one in sorted(settlements, key=_by_work):
+        made, then = one.result, one.then
+        if made is not None and isinstance(then, Keep):
+            first = first and made.first
+            row = settle_rows.result(one, made)
+            row["next"] = then.step
+            rows.append(row)
+    statement = sql.ADVANCE_FIRST if first else sql.ADVANCE
+    answer = ask(connection, statement, {"rows": encode(rows), "worker": worker})
+    return {one for (one,) in answer}
+
+
+_by_work = attrgetter("work_id")
+
+
+def is_plain_end(one: Settlement) -> bool:
+    """The last step ended well, and nobody but the run itself is concerned."""
+    then = one.then
+    return (
+        one.result is not None
+        and isinstance(then, End)
+        and then.status == "succeeded"
+        and not then.owns_key
+        and not one.handlers
+        and one.parent_run is None
+    )
+
+
+def finish(
+    connection: Session, settlements: Sequence[Settlement], worker: str, again: bool
+) -> set[int]:
+    """Store the outputs of last steps and end their runs; the ids of the work still held."""
+    ordered = sorted(settlements, key=_by_work)
+    rows, first = [], not again
+    for one in ordered:
+        made, then = one.result, one.then
+        if made is not None and isinstance(then, End):
+            first = first and made.first
+            row = settle_rows.result(one, made)
+            row["output_step"] = then.output_step
+            row["run_started_ago"] = settle_rows.started_ago(one, then)
+            rows.append(row)
+    statement = sql.FINISH_FIRST if first else sql.FINISH
+    values = {
+        "runs": [one.run_id for one in ordered],
+        "rows": encode(rows),
+        "worker": worker,
+    }
+    _, answer = ask_all(connection, [sql.LOCK_RUNS, statement], values)
+    return {one for (one,) in answer}
