@@ -1,16 +1,30 @@
 """What is paused: pipelines, queues, owners and keys; and the runs that go on all the same."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from taskplatform.storage.connection import Session
+from taskplatform.storage.direct import ask
 
 _STANDING = """
 SELECT 'pipeline', '', pipeline FROM taskplatform.pauses
 UNION ALL SELECT kind, pipeline, name FROM taskplatform.wider_pauses
 UNION ALL SELECT 'run', '', run_id::text FROM taskplatform.canaries
+"""
+
+# Something of it was set aside, and nothing pauses it any more.
+_LOOK = f"""
+{_STANDING}
+UNION ALL SELECT 'resumed', '', known.pipeline
+FROM unnest(%(pipelines)s::text[]) AS known(pipeline)
+CROSS JOIN LATERAL (
+    SELECT FROM taskplatform.work
+    WHERE pipeline = known.pipeline AND reason IN ('paused', 'breaker') AND gate IS NULL
+    LIMIT 1
+) AS w
+WHERE (SELECT true FROM taskplatform.pauses p WHERE p.pipeline = known.pipeline) IS NULL
 """
 
 _PAUSE = """
@@ -68,20 +82,26 @@ class Standing:
 
 def standing(connection: Session) -> Standing:
     """What is paused now."""
+    return look(connection, ())[0]
+
+
+def look(connection: Session, pipelines: Sequence[str]) -> tuple[Standing, list[str]]:
+    """What is paused now; and those of the pipelines that have something to be let go."""
     found: dict[str, list[tuple[str, str]]] = {}
-    for kind, pipeline, name in connection.execute(_STANDING):
+    for kind, pipeline, name in ask(connection, _LOOK, {"pipelines": list(pipelines)}):
         found.setdefault(kind, []).append((pipeline, name))
 
     def names(kind: str) -> frozenset[str]:
         return frozenset(name for _, name in found.get(kind, ()))
 
-    return Standing(
+    now = Standing(
         names("pipeline"),
         names("queue"),
         names("owner"),
         frozenset(found.get("key", ())),
         frozenset(map(UUID, names("run"))),
     )
+    return now, sorted(names("resumed"))
 
 
 def pause(

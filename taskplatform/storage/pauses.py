@@ -17,10 +17,6 @@ from taskplatform.storage.paused import IS_PAUSED_WITH_RUN
 # Rows that are set aside, or let go, in one transaction.
 BATCH = 500
 
-_NAMES = """
-SELECT pipeline FROM taskplatform.pauses
-"""
-
 _LIST = """
 SELECT pipeline, reason, why, since FROM taskplatform.pauses ORDER BY pipeline
 """
@@ -117,11 +113,6 @@ class Pause:
     reason: str
     why: str | None
     since: datetime
-
-
-def names(connection: Session) -> frozenset[str]:
-    """The pipelines that are paused."""
-    return frozenset(row[0] for row in connection.execute(_NAMES))
 
 
 def pauses(connection: Session) -> list[Pause]:

@@ -45,27 +45,26 @@ class Pauses:
 
     def tick(self) -> float:
         """Look at the pauses; return in how many seconds to look again."""
-        now = self._database.ask(paused.standing, None)
-        if now is None:
+        seen = self._database.ask(lambda connection: paused.look(connection, self._pipelines), None)
+        if seen is None:
             return EVERY
+        now, resumed = seen
         self._now = now
         if now.canaries:
             nothing: dict[str, int] = {}
             self._database.ask(canaries.sweep, None)
             self._ring(self._database.ask(self._canaries, nothing))
-        return min(self._let_go(), self._set_aside())
+        return min(self._let_go(resumed) if resumed else EVERY, self._set_aside())
 
     def _canaries(self, connection: Session) -> dict[str, int]:
         return canaries.ready(connection, self._queues, self._pipelines)
 
-    def _let_go(self) -> float:
+    def _let_go(self, resumed: Sequence[str]) -> float:
         began = monotonic()
-        resumed = self._database.ask(
-            lambda connection: pauses.let_go(connection, self._pipelines), None
-        )
-        if not resumed:
+        ready = self._database.ask(lambda connection: pauses.let_go(connection, resumed), None)
+        if not ready:
             return EVERY
-        self._ring(resumed)
+        self._ring(ready)
         return min(EVERY, (monotonic() - began) * (1 / _BACK - 1))
 
     def _set_aside(self) -> float:

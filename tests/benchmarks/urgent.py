@@ -170,9 +170,7 @@ def main() -> int:
     _tell("an enqueue takes", seen.enqueues)
     _tell("a claim takes", seen.claims)
     print(f"the command to pause    {seen.pause * 1e3:9.1f} ms")
-    print(
-        f"all is set aside after  {len(seen.while_paused):9d} s; a second of the server's is,"
-    )
+    print(f"all is set aside after  {len(seen.while_paused):9d} s; a second of the server's is,")
     _tell_load("while it is", seen.while_paused)
     _tell_load("afterwards", [seen.quiet] if seen.quiet else [])
     kept = median(seen.starts) < 1 and p99(seen.enqueues) < 0.05 and p99(seen.claims) < 0.05
