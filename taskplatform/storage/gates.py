@@ -11,6 +11,7 @@ from uuid import UUID
 
 from taskplatform.storage.connection import Session
 from taskplatform.storage.direct import ask
+from taskplatform.storage.lanes import AT_GATE
 
 # So long a reservation holds: released work is claimed within milliseconds where a worker is free.
 HOLD = 2.0
@@ -23,15 +24,18 @@ RESERVED = """coalesce((
     WHERE v.gate = {gate} AND v.until > clock_timestamp()
       AND coalesce(v.work_id, 0) <> coalesce({work_id}, -1)), 0)"""
 
-# Whether somebody of at least the rank of the asking work stands in line; it was let go itself
-# if there is a reservation for it. Only the head is looked at: nobody has a higher rank.
+# Whether somebody of at least the rank of the asking work stands in its lane of the line, or
+# anybody in another lane, whose turn may be next; it was let go itself if there is a reservation
+# for it. Only heads are looked at: nobody has a higher rank.
 IN_FRONT = """coalesce((
-    SELECT (head.rank, head.id) < (own.rank, own.id)
+    SELECT coalesce((SELECT (head.rank, head.id) < (own.rank, own.id) FROM taskplatform.work head
+                     WHERE head.gate = {gate} AND head.lane = own.lane
+                     ORDER BY head.rank, head.id LIMIT 1), false)
+        OR (SELECT true FROM taskplatform.work other
+            WHERE other.gate = {gate} AND other.lane < own.lane LIMIT 1) IS NOT NULL
+        OR (SELECT true FROM taskplatform.work other
+            WHERE other.gate = {gate} AND other.lane > own.lane LIMIT 1) IS NOT NULL
     FROM taskplatform.work own
-    CROSS JOIN LATERAL (
-        SELECT rank, id FROM taskplatform.work
-        WHERE gate = {gate} ORDER BY rank, id LIMIT 1
-    ) AS head
     WHERE own.id = {work_id}
       AND (SELECT true FROM taskplatform.reservations v
            WHERE v.work_id = own.id AND v.gate = {gate} AND v.until > clock_timestamp()) IS NULL
@@ -64,11 +68,13 @@ WITH room AS MATERIALIZED (
     SELECT * FROM unnest(%(gates)s::text[], %(limits)s::integer[], %(taken)s::bigint[])
         AS given(gate, most, taken)
 ), {SERVED}, line AS MATERIALIZED (
-    SELECT room.gate, room.most, room.taken, w.id, w.rank, w.weight, w.share
-    FROM room CROSS JOIN served CROSS JOIN LATERAL (
+    SELECT room.gate, room.most, room.taken, sharer.name, sharer.ahead, sharer.stands, sharer.pace,
+           w.id, w.rank, w.weight, w.share
+    FROM room CROSS JOIN served CROSS JOIN LATERAL ({AT_GATE.format(gate="room.gate")}
+    ) AS sharer CROSS JOIN LATERAL (
         SELECT id, rank, coalesce(gate_weight, 1) AS weight, coalesce(gate_share, 1) AS share
         FROM taskplatform.work
-        WHERE gate = room.gate AND {IS_SERVED}
+        WHERE gate = room.gate AND lane = sharer.name AND {IS_SERVED}
           AND queue <> ALL (ARRAY(
               SELECT late.queue FROM taskplatform.reservations v
               JOIN taskplatform.work late ON late.id = v.work_id
@@ -81,8 +87,11 @@ WITH room AS MATERIALIZED (
     SELECT gate, id, weight,
            bool_and(taken + total <= least(most, greatest(1, floor(most * share)))) OVER walk
                AS fits
-    FROM (SELECT *, sum(weight) OVER (PARTITION BY gate ORDER BY rank, id
-                                      ROWS UNBOUNDED PRECEDING) AS total FROM line) AS summed
+    FROM (SELECT *, sum(weight) OVER (PARTITION BY gate ORDER BY turn, stands, rank, id
+                                      ROWS UNBOUNDED PRECEDING) AS total
+          FROM (SELECT *, ahead + pace * (row_number() OVER (PARTITION BY gate, name
+                                                             ORDER BY rank, id) - 1) AS turn
+                FROM line) AS turns) AS summed
     WINDOW walk AS (PARTITION BY gate ORDER BY total ROWS UNBOUNDED PRECEDING)
 ), released AS (
     UPDATE taskplatform.work w
