@@ -126,6 +126,8 @@ SELECT id, pipeline, %b, %b, priority,
 FROM stored ORDER BY id
 RETURNING run_id, due_at IS NOT NULL AND rest IS NULL
 """
+# To look for a conflict costs a record of the log for each run.
+_INSERT_NEW = _INSERT.replace("ON CONFLICT DO NOTHING", "")
 
 # A run of the plainest kind, whose id is new: nothing to decide, and nothing to read.
 _INSERT_ONE = f"""
@@ -186,13 +188,15 @@ def insert(connection: Session, rows: Sequence[NewRun]) -> None:
         connection.execute(statement.text, statement.values)
 
 
-def inserts(rows: Sequence[NewRun]) -> list[Statement]:
+def inserts(rows: Sequence[NewRun], *, new: bool = False) -> list[Statement]:
     """The statements that store them, one for each pipeline.
 
-    An id or request id that is stored already is left alone. They answer (run id, is it due
-    later?) for those that were stored.
+    An id or request id that is stored already is left alone, but where all are said to be `new`:
+    then it is a UniqueViolation. They answer (run id, is it due later?) for those that were
+    stored.
     """
-    return [_insert(*place, list(group)) for place, group in groupby(rows, key=_place)]
+    text = _INSERT_NEW if new else _INSERT
+    return [_insert(text, *place, list(group)) for place, group in groupby(rows, key=_place)]
 
 
 def _place(row: NewRun) -> tuple[str, str, str, bool, float]:
@@ -200,10 +204,16 @@ def _place(row: NewRun) -> tuple[str, str, str, bool, float]:
 
 
 def _insert(
-    pipeline: str, step: str, queue: str, hold: bool, ageing: float, rows: Sequence[NewRun]
+    text: str,
+    pipeline: str,
+    step: str,
+    queue: str,
+    hold: bool,
+    ageing: float,
+    rows: Sequence[NewRun],
 ) -> Statement:
     return Statement(
-        _INSERT,
+        text,
         (
             orjson.dumps([_given(row) for row in rows]).decode(),
             pipeline,
