@@ -82,15 +82,10 @@ class Batch:
 
     def _open(self, claimed: Sequence[Claimed]) -> list[Branch]:
         branches: list[Branch] = []
-        others = self._child.link.paused.set_aside(claimed)
-        if others:
-            aside = {one.work_id for one in others}
-            claimed = [one for one in claimed if one.work_id not in aside]
-        others += admit(self._child, claimed)
-        refused = {one.work_id for one in others}
-        for one in claimed:
-            if one.work_id in refused:
-                continue
+        open, aside = self._child.link.paused.sorted(claimed)
+        admitted, others = admit(self._child, open)
+        others += aside
+        for one in admitted:
             try:
                 declaration = registry.get(one.pipeline)
             except PipelineNotFound as error:

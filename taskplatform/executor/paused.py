@@ -81,13 +81,14 @@ class Paused:
             or now.why(claimed.pipeline, claimed.key, claimed.owner) is not None
         )
 
-    def set_aside(self, claimed: Sequence[Claimed]) -> list[Settlement]:
-        """Set aside what no claim could leave out: runs whose owner or key is paused."""
+    def sorted(self, claimed: Sequence[Claimed]) -> tuple[Sequence[Claimed], Sequence[Settlement]]:
+        """What may be executed; the rest, whose owner or key no claim could see, is set aside."""
         now = self.now
         if not (now.owners or now.keys):
-            return []
-        return [
-            standing.paused(one, why)
+            return claimed, ()
+        aside = {
+            one.work_id: standing.paused(one, why)
             for one in claimed
             if one.run_id not in now.canaries and (why := now.why(one.pipeline, one.key, one.owner))
-        ]
+        }
+        return [one for one in claimed if one.work_id not in aside], list(aside.values())
