@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from taskplatform.client.reading import get_run, list_runs
     from taskplatform.client.run import Run
     from taskplatform.client.stream import Change
+    from taskplatform.core.batching import Batch
     from taskplatform.core.context import Context
+    from taskplatform.core.debounce import Debounce
     from taskplatform.core.event import Event
     from taskplatform.core.handlers import on
     from taskplatform.core.item_error import ItemError
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from taskplatform.core.throttle import Throttle
     from taskplatform.endpoints import database_url
     from taskplatform.errors import Permanent, RetryAfter, TaskPlatformError, TimeLimitExceeded
+    from taskplatform.middleware import Enqueuing, StepAttempt
+    from taskplatform.middleware.own import around_enqueue, around_step
 
     app: Celery
 
@@ -28,6 +32,8 @@ __all__ = [
     "Pipeline",
     "Retry",
     "Throttle",
+    "Debounce",
+    "Batch",
     "Context",
     "Permanent",
     "RetryAfter",
@@ -43,6 +49,10 @@ __all__ = [
     "Event",
     "on",
     "send_event",
+    "around_enqueue",
+    "around_step",
+    "Enqueuing",
+    "StepAttempt",
     "database_url",
     "TaskPlatformError",
     "app",
@@ -59,7 +69,9 @@ _ROOMS = {
     "list_runs": "client.reading",
     "Run": "client.run",
     "Change": "client.stream",
+    "Batch": "core.batching",
     "Context": "core.context",
+    "Debounce": "core.debounce",
     "Event": "core.event",
     "on": "core.handlers",
     "send_event": "client.events",
@@ -67,6 +79,10 @@ _ROOMS = {
     "NotSecret": "core.secret_schema",
     "Retry": "core.retry",
     "Throttle": "core.throttle",
+    "around_enqueue": "middleware.own",
+    "around_step": "middleware.own",
+    "Enqueuing": "middleware.enqueuing",
+    "StepAttempt": "middleware.chain",
     "database_url": "endpoints",
     "Permanent": "errors",
     "RetryAfter": "errors",

@@ -10,8 +10,12 @@ from pydantic import BaseModel
 from typing_extensions import TypeVar
 
 from taskplatform.core import registry
+from taskplatform.core.batching import Batch
 from taskplatform.core.completing import complete
+from taskplatform.core.debounce import Debounce
 from taskplatform.core.declaring import Declaring
+from taskplatform.core.dedup import Dedup, Singleton
+from taskplatform.core.draft import Draft
 from taskplatform.core.duration import Duration
 from taskplatform.core.inputs import Inputs, Key
 from taskplatform.core.names import is_pipeline_name
@@ -47,13 +51,18 @@ class Declaration(Declaring, Generic[In, Out]):
         owner: str | None = None,
         priority: str | None = None,
         force: str | None = None,
+        singleton: Singleton = "return",
+        debounce: Debounce | None = None,
+        batch: Batch | None = None,
         input_names: Sequence[str] = ("input",),
     ) -> None:
         """Declare and register a pipeline.
 
         `output` is what the last step returns, for type checkers; it is compared with that.
         `key` is a field of the input or a function of it; `owner`, `priority` and `force` are
-        fields. A run that lasts longer than `run_timeout` fails, and one that has not started
+        fields. `singleton` says what an enqueue does whose key an active run owns; `debounce`
+        makes one run of a burst, `batch` executes the first step once for many runs. A run that
+        lasts longer than `run_timeout` fails, and one that has not started
         `queue_timeout` after it was ready. Raises DeclarationError.
         """
         super().__init__()
@@ -79,8 +88,19 @@ class Declaration(Declaring, Generic[In, Out]):
             self.queue = queue_of(queue)
         except ValueError as error:
             raise self.error(str(error)) from None
-        self.inputs = Inputs(name, input, key=key, owner=owner, priority=priority, force=force)
+        dedup = Dedup(self.name, key, self.idempotency, singleton, debounce, batch)
+        if problem := dedup.problem():
+            raise self.error(problem)
+        self.singleton, self.debounce, self.batch = singleton, debounce, batch
+        self.inputs = Inputs(
+            name, input, key=dedup.key, owner=owner, priority=priority, force=force
+        )
         registry.register(self)
+
+    @property
+    def first_draft(self) -> Draft | None:
+        """The step that was declared first."""
+        return self._drafts[0] if self._drafts else None
 
     @property
     def steps(self) -> tuple[Step, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from taskplatform.core.batching import Batch
 from taskplatform.core.binding import Bound, Source
 from taskplatform.core.context import Context
 from taskplatform.core.json import Codec, describe
@@ -50,6 +51,7 @@ class Step:
     wait: Wait | None = field(default=None, repr=False)
     child: Child | None = field(default=None, repr=False)
     compensation: "Step | None" = field(default=None, repr=False)
+    batch: Batch | None = None
 
     @cached_property
     def task_name(self) -> str:

@@ -19,7 +19,7 @@ from taskplatform.core.outcome import Failed, Interrupted, Outcome, Succeeded
 from taskplatform.core.shapes import Kind
 from taskplatform.core.step import Unreadable
 from taskplatform.errors import PipelineNotFound, Unavailable
-from taskplatform.executor import standing, verdict
+from taskplatform.executor import company, standing, verdict
 from taskplatform.executor.attempt import arguments_of, attempt
 from taskplatform.executor.begun import Revoked
 from taskplatform.executor.branch import Branch, open_branch
@@ -176,10 +176,19 @@ class Batch:
         if not self._pending:
             self._oldest = monotonic()
             self._child.slot.owes = True
+        self._pending += self._judged(branch, outcome)
+
+    def _judged(self, branch: Branch, outcome: Outcome | Settlement) -> list[Pending]:
+        """What is to be committed for a branch, and for the others of its batch."""
         if isinstance(outcome, Settlement):
-            self._pending.append((branch, outcome, None))
-        else:
-            self._pending.append((branch, self._judge(branch, outcome), outcome))
+            return [(branch, outcome, None)]
+        judged = self._judge(branch, outcome)
+        pending: list[Pending] = [(branch, judged, outcome)]
+        for one, share in company.came_to(branch, outcome):
+            for _, settlement, came_to in self._judged(one, share):
+                pending.append((one, company.after(judged, settlement), came_to))
+        branch.company = []
+        return pending
 
     def _judge(self, branch: Branch, outcome: Outcome) -> Settlement:
         child = self._child

@@ -120,7 +120,9 @@ class Begun:
         child.instrument.ended(self.token, branch.step, outcome, raised)
         if branch.first_body_at is None:
             branch.first_body_at = branch.step_started_at
-        child.costs.observe(branch.step.task_name, monotonic() - branch.step_started_at)
+        # A batch is claimed by its leader alone, as what costs nobody knows how much.
+        if branch.step.batch is None:
+            child.costs.observe(branch.step.task_name, monotonic() - branch.step_started_at)
 
 
 def _not_begun(child: Child, seconds: float) -> Withheld | None:

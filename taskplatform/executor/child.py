@@ -164,6 +164,11 @@ class Child:
     def _claimable(self) -> Sequence[str]:
         return self.link.paused.others(registry.names(), self.connection)
 
+    @property
+    def last_epoch(self) -> int:
+        """The highest epoch that was given to this holder."""
+        return self._last_epoch
+
     def remember(self, claimed: Iterable[Claimed]) -> None:
         """Note the highest epoch that was given, so that the next claim reads only its own."""
         self._last_epoch = max([self._last_epoch, *(one.epoch for one in claimed)])

@@ -9,6 +9,8 @@ from uuid import UUID
 
 import orjson
 
+from taskplatform.core.debounce import Debounce
+from taskplatform.core.dedup import Singleton
 from taskplatform.storage.connection import Session
 from taskplatform.storage.script import Statement
 
@@ -16,7 +18,16 @@ from taskplatform.storage.script import Statement
 HOLD = 10.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """Whose batch a run is to be in: of how many, at which step."""
+
+    scope: str
+    step: str
+    size: int
+
+
+@dataclass(slots=True, kw_only=True)
 class NewRun:
     """A run to store; `delay` and the time-outs in seconds, `input` canonical JSON.
 
@@ -24,6 +35,9 @@ class NewRun:
 
     A run on `hold` waits for the messages of a canvas, for HOLD seconds.
     The id is the client's, so that a call whose answer was lost can be repeated.
+
+    `singleton` is what becomes of it while another run owns its key. A `debounce` makes it the
+    run of a burst, a `batch` a member of one. Middlewares may change it before it is stored.
     """
 
     id: UUID
@@ -43,6 +57,9 @@ class NewRun:
     replay_of: UUID | None = None
     replay_from: str | None = None
     hold: bool = False
+    singleton: Singleton = "return"
+    debounce: Debounce | None = None
+    batch: Membership | None = None
 
     @property
     def owned_key(self) -> str | None:

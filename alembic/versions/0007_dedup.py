@@ -1,0 +1,34 @@
+"""Dedup: who joined the run of a burst last, and which batch a run waits for.
+
+Revision ID: 0007
+Revises: 0003
+"""
+
+from alembic import op
+
+revision = "0007"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+STATEMENTS = """
+-- The call that joined the run of the key last: if its answer is lost, it does not join again.
+ALTER TABLE taskplatform.keys ADD COLUMN joined uuid;
+
+-- The batch at whose step the run waits; it means nothing at a later step.
+ALTER TABLE taskplatform.work ADD COLUMN batch text;
+CREATE INDEX work_batches ON taskplatform.work (batch, (due_at IS NULL), priority DESC, id)
+    WHERE batch IS NOT NULL AND holder IS NULL;
+"""
+
+
+def upgrade() -> None:
+    for statement in STATEMENTS.split(";\n"):
+        if statement.strip():
+            op.execute(statement)
+
+
+def downgrade() -> None:
+    op.execute("DROP INDEX taskplatform.work_batches")
+    op.execute("ALTER TABLE taskplatform.work DROP COLUMN batch")
+    op.execute("ALTER TABLE taskplatform.keys DROP COLUMN joined")
