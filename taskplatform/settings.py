@@ -56,6 +56,9 @@ class Settings(BaseSettings):
     breaker_crashes: int = Field(
         5, ge=0, description="crashes in a minute that pause a pipeline; 0: never"
     )
+    priority_ageing: float = Field(
+        60.0, gt=0, le=3600, description="seconds that a point of priority puts work ahead"
+    )
     put_off_limit: float = Field(86400.0, gt=0, description="seconds RetryAfter may add up to")
 
     @field_validator("pipelines")

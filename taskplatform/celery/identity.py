@@ -94,6 +94,7 @@ def _given(app: Celery) -> dict[str, Any]:
         "table": worker.table,
         "default_queue": settings.queue,
         "put_off_limit": settings.put_off_limit,
+        "ageing": settings.priority_ageing,
         "instrument": CelerySignals(app, settings.queue, worker.name),
     }
 

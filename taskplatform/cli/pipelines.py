@@ -7,7 +7,7 @@ from typing import Any
 import rich_click as click
 from rich.text import Text
 
-from taskplatform.cli import pauses, place, step_shape, words
+from taskplatform.cli import pauses, place, priorities, step_shape, words
 from taskplatform.cli.output import (
     note,
     output_option,
@@ -39,10 +39,11 @@ def pipelines() -> None:
     taskplatform pipelines show demo
     taskplatform pipelines plan
     taskplatform pipelines pause demo
+    taskplatform pipelines priority demo -- -300
     """
 
 
-for _command in (plan, pauses.pause, pauses.resume):
+for _command in (plan, pauses.pause, pauses.resume, priorities.priority):
     pipelines.add_command(_command)
 
 

@@ -179,6 +179,22 @@ def cancel(ids: Sequence[str], form: str) -> None:
 
 
 @runs.command()
+@click.argument("run_id", metavar="ID")
+@click.argument("value", metavar="N", type=int)
+@output_option
+def priority(run_id: str, value: int, form: str) -> None:
+    """Move a run in line: higher goes first, 0 is usual.
+
+    \b
+    taskplatform runs priority ID 300
+    taskplatform runs priority ID -- -300
+    """
+    place.servers()
+    place.pipelines_if_possible()
+    write_run(get_run(run_id).set_priority(value).view(), form)
+
+
+@runs.command()
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
 @click.option("--from", "from_step", metavar="STEP", help="Reuse the outputs of earlier steps.")
 @click.option("--input", "data", type=Input(), metavar="JSON|@FILE|-", help="Another input.")

@@ -34,7 +34,13 @@ def plan(pipeline: str, done: Mapping[str, int]) -> Next:
     declaration = registry.get(pipeline)
     # With nothing left to execute, the worker that claims it only closes the run.
     step = next_step(declaration, done) or declaration.steps[-1]
-    return Next(step.name, _queue(step), declaration.run_timeout, declaration.queue_timeout)
+    return Next(
+        step.name,
+        _queue(step),
+        declaration.run_timeout,
+        declaration.queue_timeout,
+        get_settings().priority_ageing,
+    )
 
 
 def replay(run_id: UUID, from_step: str | None, input: Input | Unset) -> tuple[Enqueued, str]:
@@ -99,6 +105,7 @@ def _new_run(
         key=key,
         owner=owner,
         priority=priority,
+        ageing=get_settings().priority_ageing,
         run_timeout=declaration.run_timeout,
         queue_timeout=declaration.queue_timeout,
         replay_of=old.id,

@@ -129,6 +129,7 @@ def _handlers(name: str, id: UUID, data: bytes) -> list[NewRun]:
             queue=one.steps[0].queue or get_settings().queue,
             input=orjson.dumps(event),
             run_timeout=one.run_timeout,
+            ageing=get_settings().priority_ageing,
         )
         for one in registry.handlers(name)
     ]

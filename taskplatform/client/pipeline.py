@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
+from taskplatform.client.numbers import priority_of
 from taskplatform.client.run import Run
 from taskplatform.client.storing import astore, store
 from taskplatform.client.unset import UNSET, Unset
@@ -22,8 +23,6 @@ from taskplatform.settings import get_settings
 from taskplatform.storage.new_run import NewRun
 
 Input = BaseModel | Mapping[str, Any] | str | bytes
-
-_LOWEST, _HIGHEST = -(2**31), 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +129,7 @@ class Pipeline(Declaration[In, Out]):
                 self.owner_of(model) if options.owner is None else text_of(options.owner, "owner")
             ),
             priority=self.priority_of(model) if options.priority is None else options.priority,
+            ageing=get_settings().priority_ageing,
             delay=options.delay,
             at=options.at,
             request_id=request_id,
@@ -197,8 +197,4 @@ def _asked(
 
 
 def _priority(value: int | None) -> int | None:
-    if value is None:
-        return None
-    if not isinstance(value, int) or isinstance(value, bool) or not _LOWEST <= value <= _HIGHEST:
-        raise InvalidInput(f"priority={value!r}: give a whole number of 32 bits, 0 is usual")
-    return value
+    return None if value is None else priority_of(value)

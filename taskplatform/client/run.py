@@ -8,6 +8,7 @@ from typing import Generic
 from uuid import UUID
 
 from taskplatform.client import again, ringer, shape
+from taskplatform.client.numbers import priority_of
 from taskplatform.client.outputs import last_steps, typed_output
 from taskplatform.client.session import Answer, call
 from taskplatform.client.stream import Change, astream, stream
@@ -17,7 +18,8 @@ from taskplatform.client.waiting import Waiting
 from taskplatform.core.pipeline import Out
 from taskplatform.core.run import FINAL
 from taskplatform.errors import Conflict, NotCommitted, RunFailed, RunNotFound
-from taskplatform.storage import cancel, history, retry
+from taskplatform.settings import get_settings
+from taskplatform.storage import cancel, history, priorities, retry
 from taskplatform.storage.connection import Session
 from taskplatform.storage.history_rows import Look
 
@@ -157,6 +159,16 @@ class Run(Generic[Out]):
         )
         ringer.RINGER.ring(retried.queue)
         return self.refresh()
+
+    def set_priority(self, priority: int) -> "Run[Out]":
+        """Move a run that has not ended to where that priority would have put it.
+
+        Also what of it is held: it counts as soon as that is put back.
+        Raises InvalidInput, and Conflict if the run has ended.
+        """
+        value, ageing = priority_of(priority), get_settings().priority_ageing
+        self._ask(lambda connection, _: priorities.set_of_run(connection, self.id, value, ageing))
+        return self
 
     def replay(
         self, from_step: str | None = None, input: again.Input | Unset = UNSET

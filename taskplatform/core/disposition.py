@@ -29,11 +29,21 @@ class Advance:
 
 
 @dataclass(frozen=True, slots=True)
+class InLine:
+    """A place in a gate's line, by rank: what is taken there, and how full the limit may be."""
+
+    gate: str
+    weight: int = 1
+    share: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Again:
     """Execute the step again after `delay` seconds.
 
     `counts`: it uses one retry. `attempt_outcome`: None if no attempt was made. `put_off`:
-    seconds to add to what the step was put off so far.
+    seconds to add to what the step was put off so far. `line`: it stands in line until it is
+    released, and `delay` does not count.
     """
 
     reason: Reason
@@ -43,6 +53,7 @@ class Again:
     failure: Failure | None
     put_off: float = 0.0
     waiting_for: str | None = None
+    line: InLine | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +96,11 @@ def dispose(
             return _put_off(seconds, failure, put_off, put_off_limit)
         case Interrupted():
             return HandBack()
-        case Withheld(reason, seconds, waiting_for):
-            return Again(Reason(reason), seconds, False, None, None, waiting_for=waiting_for)
+        case Withheld(reason, seconds, waiting_for, gate, weight, share):
+            line = None if gate is None else InLine(gate, weight, share)
+            return Again(
+                Reason(reason), seconds, False, None, None, waiting_for=waiting_for, line=line
+            )
         case _:
             assert_never(outcome)
 

@@ -45,12 +45,17 @@ class Interrupted:
 class Withheld:
     """A middleware did not let the body start; no attempt was made.
 
-    `seconds` until it is worth another look; `waiting_for` names what it waits for.
+    `seconds` until it is worth another look; `waiting_for` names what it waits for. With a `gate`
+    the work stands in that gate's line until it is released: `weight` is what it takes there,
+    `share` how much of the limit may be used up with it.
     """
 
     reason: str
     seconds: float
     waiting_for: str
+    gate: str | None = None
+    weight: int = 1
+    share: float = 1.0
 
 
 Outcome = Succeeded | Failed | TimedOut | PutOff | Interrupted | Withheld

@@ -38,6 +38,8 @@ def attempt(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome:
         branch.number,
         branch.step.read_input(branch.claimed.input),
         child.transaction,
+        branch.claimed.work_id,
+        branch.claimed.epoch,
     )
     return compose(middlewares, known, execute)()
 

@@ -29,6 +29,7 @@ from taskplatform.storage.body_connection import CommitInDoubt, was_committed
 from taskplatform.storage.claim import Claimed, claim, claim_run
 from taskplatform.storage.connection import AWAY, Session, first_line
 from taskplatform.storage.dispatch import outlook
+from taskplatform.storage.new_run import AGEING
 from taskplatform.storage.orphans import cancel_children
 from taskplatform.storage.settle import committed, settle
 from taskplatform.storage.settlement import Settlement
@@ -54,6 +55,7 @@ class Child:
         table: SlotTable,
         default_queue: str,
         put_off_limit: float,
+        ageing: float = AGEING,
         instrument: Instrument | None = None,
         parent: int | None = None,
     ) -> None:
@@ -65,6 +67,7 @@ class Child:
         self.slot: Slot = table.allocate()
         self.default_queue = default_queue
         self.put_off_limit = put_off_limit
+        self.ageing = ageing
         self.instrument: Instrument = instrument or Silent()
         self.costs = Costs()
         self.time_limit = TimeLimit(lambda: self.slot.interrupt)
@@ -181,7 +184,7 @@ class Child:
         """
         accepted: set[int] = set()
         asked_before = False
-        for pause in _tries():
+        for pause in iter(Backoff(_FIRST_PAUSE).next, None):
             try:
                 with self.lock:
                     if asked_before:
@@ -236,7 +239,7 @@ class Child:
         return stored
 
     def _was_committed(self, settlement: Settlement) -> bool:
-        for pause in _tries():
+        for pause in iter(Backoff(_FIRST_PAUSE).next, None):
             try:
                 with self.lock:
                     return was_committed(self.connection, settlement)
@@ -296,9 +299,3 @@ class Child:
         self.own_transaction.discard()
         self.link.close()
         self.slot.reset(0)
-
-
-def _tries() -> Iterator[float]:
-    backoff = Backoff(_FIRST_PAUSE)
-    while True:
-        yield backoff.next()

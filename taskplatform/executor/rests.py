@@ -147,6 +147,7 @@ def spawn(child: Child, branch: Branch, input: bytes) -> Settlement | Outcome:
             priority=declaration.priority_of(model) or None,
             run_timeout=declaration.run_timeout,
             queue_timeout=declaration.queue_timeout,
+            ageing=child.ageing,
         )
     except Exception as error:
         return Failed(Failure.of(error, partial(redact, secrets=secrets_in(input))))

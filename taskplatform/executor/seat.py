@@ -15,6 +15,7 @@ class Seat(Child):
             table=desk.table,
             default_queue=desk.default_queue,
             put_off_limit=desk.put_off_limit,
+            ageing=desk.ageing,
             instrument=desk.instrument,
         )
         self.link = desk.link

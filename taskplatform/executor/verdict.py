@@ -1,5 +1,6 @@
 """Verdict: from an outcome to what is committed for it."""
 
+import math
 import random
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -176,13 +177,14 @@ def _again(branch: Branch, again: Again, default_queue: str) -> Settlement:
     then = PutBack(
         branch.step.name,
         branch.step.queue or default_queue,
-        delay=capped(again.delay, branch.seconds_left),
+        delay=capped(math.inf if again.line else again.delay, branch.seconds_left),
         reason=again.reason,
         waiting_for=again.waiting_for,
         failures=branch.failures + (1 if again.counts else 0),
         put_off=branch.put_off + again.put_off,
         tried=again.attempt_outcome is not None,
         progress=branch.progress,
+        line=again.line,
         # The next attempt at a child is another child.
         rest="" if branch.step.kind is Kind.CHILD and again.attempt_outcome else None,
     )

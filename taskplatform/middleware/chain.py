@@ -24,6 +24,8 @@ class StepAttempt:
     number: int
     input: Any
     transaction: Callable[[], AbstractContextManager[Session]]
+    work_id: int = 0
+    epoch: int = 0
 
 
 Proceed = Callable[[], Outcome]

@@ -53,22 +53,22 @@ def taking(*, total: str, holder: str, started_at: str, fits: str) -> str:
     """Take ready rows in order; `total` adds up what is walked over, `fits` says how far to go."""
     return f"""
 WITH ready AS MATERIALIZED (
-    SELECT w.id, w.priority, w.alone,
+    SELECT w.id, w.rank, w.alone,
            coalesce((%(costs)s::jsonb ->> (w.pipeline || '.' || w.step))::double precision,
                     'infinity') AS cost
     FROM unnest(%(queues)s::text[]) AS served(queue)
     CROSS JOIN LATERAL (
-        SELECT id, priority, alone, pipeline, step FROM taskplatform.work
-        WHERE queue = served.queue AND holder IS NULL AND due_at IS NULL
+        SELECT id, rank, alone, pipeline, step FROM taskplatform.work
+        WHERE queue = served.queue AND lane = '' AND holder IS NULL AND due_at IS NULL
           AND pipeline = ANY (%(pipelines)s::text[])
-        ORDER BY priority DESC, id
+        ORDER BY rank, id
         LIMIT %(limit)s
         FOR UPDATE SKIP LOCKED
     ) AS w
 ), ranked AS (
     SELECT id, row_number() OVER walk AS place, {total} AS total
     FROM ready
-    WINDOW walk AS (ORDER BY priority DESC, id ROWS UNBOUNDED PRECEDING)
+    WINDOW walk AS (ORDER BY rank, id ROWS UNBOUNDED PRECEDING)
 )
 UPDATE taskplatform.work AS w
 SET holder = {holder}, epoch = nextval('taskplatform.epochs'),
@@ -128,7 +128,7 @@ _MARK_RUNNING = marking(_HELD)
 # A statement of its own: the snapshot of the claiming one may be older than the rows it locked.
 # Not EXISTS for the open branches, which may be planned as a hash of all the work there is.
 def reading(held: str, also: str = "") -> str:
-    """Read what is `held`, in order of priority and age."""
+    """Read what is `held`, in order of rank."""
     return f"""
 SELECT w.id, w.epoch, w.run_id, w.pipeline, w.step, w.queue, w.failures, w.put_off,
        r.key, r.owner, r.input,
@@ -163,7 +163,7 @@ LEFT JOIN LATERAL (
            OR jsonb_exists(%(needs)s::jsonb -> (w.pipeline || '.' || w.step), step_name))
 ) AS done ON true
 WHERE {held}
-ORDER BY w.priority DESC, w.id
+ORDER BY w.rank, w.id
 """
 
 

@@ -44,6 +44,8 @@ _MOVES = (
     UPDATE taskplatform.step_attempts
     SET started_at = started_at - {_BACK}, finished_at = finished_at - {_BACK}
     """,
+    f"UPDATE taskplatform.reservations SET until = until - {_BACK}",
+    f"UPDATE taskplatform.limits SET changed_at = changed_at - {_BACK}",
     f"UPDATE taskplatform.throttle_slots SET granted_at = granted_at - {_BACK}",
     f"UPDATE taskplatform.crashes SET crashed_at = crashed_at - {_BACK}",
     f"UPDATE taskplatform.pauses SET since = since - {_BACK}",

@@ -23,7 +23,8 @@ SELECT id FROM taskplatform.work WHERE id = ANY (%s::bigint[]) ORDER BY id FOR U
 _RELEASE = """
 WITH released AS (
     UPDATE taskplatform.work
-    SET due_at = NULL, reason = NULL, waiting_for = NULL, rest = nullif(rest, 'canvas')
+    SET due_at = NULL, reason = NULL, waiting_for = NULL, rest = nullif(rest, 'canvas'),
+        gate = NULL, gate_weight = NULL, gate_share = NULL
     WHERE id = ANY (%s::bigint[]) AND due_at <= clock_timestamp() AND holder IS NULL
     RETURNING run_id, queue
 ), queued AS (

@@ -4,13 +4,14 @@ from taskplatform.storage.settle_sql import HELD
 
 FORK_GROUP = f"""
 WITH held AS MATERIALIZED (
-    SELECT w.id, w.run_id, w.pipeline, w.priority, w.tried, d.members
+    SELECT w.id, w.run_id, w.pipeline, w.priority, w.rank, w.lane, w.tried, d.members
     FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, members json)
     {HELD}
 )
-INSERT INTO taskplatform.work (run_id, branch, pipeline, step, queue, priority, parent, tried)
-SELECT held.run_id, one.step, held.pipeline, one.step, one.queue, held.priority, held.id,
-       held.tried
+INSERT INTO taskplatform.work
+    (run_id, branch, pipeline, step, queue, priority, rank, lane, parent, tried)
+SELECT held.run_id, one.step, held.pipeline, one.step, one.queue, held.priority, held.rank,
+       held.lane, held.id, held.tried
 FROM held CROSS JOIN LATERAL json_to_recordset(held.members) AS one(step text, queue text)
 ON CONFLICT (run_id, branch) DO NOTHING
 """
@@ -51,7 +52,8 @@ WHERE NOT EXISTS (SELECT FROM taskplatform.items i
 
 FORK_MAP = f"""
 WITH held AS MATERIALIZED (
-    SELECT w.id, w.run_id, w.pipeline, w.priority, w.tried, d.step, d.queue, d.width
+    SELECT w.id, w.run_id, w.pipeline, w.priority, w.rank, w.lane, w.tried, d.step, d.queue,
+           d.width
     FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, step text,
          queue text, width integer)
     {HELD}
@@ -71,9 +73,9 @@ WITH held AS MATERIALIZED (
     ) AS rest
 ), opened AS (
     INSERT INTO taskplatform.work
-        (run_id, branch, pipeline, step, queue, priority, parent, item, tried)
-    SELECT run_id, step || '[' || one.position || ']', pipeline, step, queue, priority, id,
-           one.position, tried
+        (run_id, branch, pipeline, step, queue, priority, rank, lane, parent, item, tried)
+    SELECT run_id, step || '[' || one.position || ']', pipeline, step, queue, priority, rank,
+           lane, id, one.position, tried
     FROM places CROSS JOIN LATERAL unnest(places.positions) AS one(position)
     ON CONFLICT (run_id, branch) DO NOTHING
 )
@@ -84,13 +86,15 @@ FROM places WHERE w.id = places.id
 """
 
 # A child owns no key: its run is wanted for this parent, whoever else has one. A branch that was
-# still held when its run failed for good makes none.
+# still held when its run failed for good makes none. Without a priority of its own it stands where
+# its parent stands.
 CHILD_RUNS = f"""
 WITH held AS MATERIALIZED (
-    SELECT w.run_id AS parent, w.priority AS inherited, r.owner AS parent_owner, d.*
+    SELECT w.run_id AS parent, w.priority AS inherited, w.rank, r.owner AS parent_owner, d.*
     FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, id uuid,
          parent_step text, pipeline text, step text, queue text, input json, key text, owner text,
-         priority integer, run_timeout double precision, queue_timeout double precision)
+         priority integer, ageing double precision,
+         run_timeout double precision, queue_timeout double precision)
     {HELD}
     JOIN taskplatform.runs r ON r.id = w.run_id
     JOIN taskplatform.work main
@@ -104,6 +108,10 @@ WITH held AS MATERIALIZED (
            clock_timestamp() + make_interval(secs => queue_timeout)
     FROM held
 )
-INSERT INTO taskplatform.work (run_id, pipeline, step, queue, priority)
-SELECT id, pipeline, step, queue, coalesce(priority, inherited) FROM held
+INSERT INTO taskplatform.work (run_id, pipeline, step, queue, priority, rank)
+SELECT id, pipeline, step, queue, coalesce(priority, inherited),
+       CASE WHEN priority IS NULL THEN rank
+            ELSE (extract(epoch FROM statement_timestamp()) * 1000000)::bigint
+                 - (priority * ageing * 1000000)::bigint END
+FROM held
 """

@@ -154,7 +154,7 @@ def _named(rows: Sequence[NewRun]) -> Iterator[None]:
         raise UnusableConnection(
             f"the role of the connection may not store runs ({_first_line(error)}): grant it "
             "USAGE on schema taskplatform, and SELECT, INSERT and UPDATE on its tables runs, work "
-            "and keys"
+            "and keys, SELECT on priorities"
         ) from error
 
 

@@ -63,9 +63,9 @@ WITH ended AS (
     ) AS next
 ), opened AS (
     INSERT INTO taskplatform.work
-        (run_id, branch, pipeline, step, queue, priority, parent, item, tried)
+        (run_id, branch, pipeline, step, queue, priority, rank, lane, parent, item, tried)
     SELECT p.run_id, p.step || '[' || one.position || ']', p.pipeline, p.step, p.queue,
-           p.priority, p.id, one.position, p.tried
+           p.priority, p.rank, p.lane, p.id, one.position, p.tried
     FROM places
     JOIN taskplatform.work p ON p.id = places.parent
     CROSS JOIN LATERAL unnest(places.positions) AS one(position)

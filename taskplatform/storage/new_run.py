@@ -14,6 +14,9 @@ from taskplatform.core.dedup import Singleton
 from taskplatform.storage.connection import Session
 from taskplatform.storage.script import Statement
 
+# Seconds for which a point of priority puts work ahead of what was made before it.
+AGEING = 60.0
+
 # After so many seconds without a message of its canvas, shifts execute a run.
 HOLD = 10.0
 
@@ -33,6 +36,9 @@ class NewRun:
 
     With a `queue_timeout` it fails if it has not started so long after it was ready.
 
+    With priority 0 it has that of its pipeline, usually 0, too; `ageing` is for how many seconds
+    a point of it puts the run ahead.
+
     A run on `hold` waits for the messages of a canvas, for HOLD seconds.
     The id is the client's, so that a call whose answer was lost can be repeated.
 
@@ -48,6 +54,8 @@ class NewRun:
     key: str | None = None
     owner: str | None = None
     priority: int = 0
+    ageing: float = AGEING
+    fair_key: str | None = None
     delay: float | None = None
     at: datetime | None = None
     request_id: str | None = None
@@ -71,6 +79,7 @@ _SELDOM = (
     "key",
     "owned_key",
     "owner",
+    "fair_key",
     "delay",
     "request_id",
     "run_timeout",
@@ -81,35 +90,44 @@ _SELDOM = (
 
 # Rows go in by request id, so that two batches with the same ones wait in one direction only;
 # work goes in by run id, which is the order of the call. Nothing is joined, so that no plan can
-# be a bad one: the key is looked up row by row.
+# be a bad one: the key is looked up row by row. The rank counts from when a run is to start, and
+# never changes while it waits: what waits overtakes, in time, whatever was made later.
 _INSERT = """
 WITH given AS MATERIALIZED (
     SELECT *, CASE WHEN delay > 0 THEN clock_timestamp() + make_interval(secs => delay)
                    WHEN moment > clock_timestamp() THEN moment END AS due_at
     FROM json_to_recordset(%b::json)
-         AS row (id uuid, input json, key text, owned_key text, owner text, priority int,
-                 delay double precision, moment timestamptz, request_id text, forced boolean,
-                 run_timeout double precision, queue_timeout double precision,
+         AS row (id uuid, input json, key text, owned_key text, owner text, fair_key text,
+                 priority int, delay double precision, moment timestamptz, request_id text,
+                 forced boolean, run_timeout double precision, queue_timeout double precision,
                  replay_of uuid, replay_from text)
 ), stored AS (
     INSERT INTO taskplatform.runs (id, pipeline, key, owner, status, due_at, priority, input,
                                    request_id, forced, replay_of, replay_from, deadline,
-                                   start_by)
+                                   start_by, fair_key)
     SELECT id, %b, key, owner, CASE WHEN due_at IS NULL THEN 'queued' ELSE 'scheduled' END,
-           due_at, coalesce(priority, 0), coalesce(input, 'null'), request_id,
+           due_at,
+           coalesce(priority, (SELECT p.priority FROM taskplatform.priorities p
+                               WHERE p.pipeline = %b), 0),
+           coalesce(input, 'null'), request_id,
            coalesce(forced, false), replay_of, replay_from,
            coalesce(due_at, clock_timestamp()) + make_interval(secs => run_timeout),
-           coalesce(due_at, clock_timestamp()) + make_interval(secs => queue_timeout)
+           coalesce(due_at, clock_timestamp()) + make_interval(secs => queue_timeout),
+           fair_key
     FROM given
     WHERE owned_key IS NULL
        OR id = (SELECT run_id FROM taskplatform.keys k
                 WHERE k.pipeline = %b AND k.key = given.owned_key)
     ORDER BY request_id, id
     ON CONFLICT DO NOTHING
-    RETURNING id, pipeline, priority, due_at
+    RETURNING id, pipeline, priority, due_at, fair_key
 )
-INSERT INTO taskplatform.work (run_id, pipeline, step, queue, priority, due_at, rest)
+INSERT INTO taskplatform.work (run_id, pipeline, step, queue, priority, rank, lane, due_at,
+                               rest)
 SELECT id, pipeline, %b, %b, priority,
+       (extract(epoch FROM coalesce(due_at, statement_timestamp())) * 1000000)::bigint
+           - (priority * %b::double precision * 1000000)::bigint,
+       coalesce(fair_key, ''),
        coalesce(due_at, clock_timestamp() + make_interval(secs => %b::double precision)), %b
 FROM stored ORDER BY id
 RETURNING run_id, due_at IS NOT NULL AND rest IS NULL
@@ -131,19 +149,23 @@ def inserts(rows: Sequence[NewRun]) -> list[Statement]:
     return [_insert(*place, list(group)) for place, group in groupby(rows, key=_place)]
 
 
-def _place(row: NewRun) -> tuple[str, str, str, bool]:
-    return row.pipeline, row.first_step, row.queue, row.hold
+def _place(row: NewRun) -> tuple[str, str, str, bool, float]:
+    return row.pipeline, row.first_step, row.queue, row.hold, row.ageing
 
 
-def _insert(pipeline: str, step: str, queue: str, hold: bool, rows: Sequence[NewRun]) -> Statement:
+def _insert(
+    pipeline: str, step: str, queue: str, hold: bool, ageing: float, rows: Sequence[NewRun]
+) -> Statement:
     return Statement(
         _INSERT,
         (
             orjson.dumps([_given(row) for row in rows]).decode(),
             pipeline,
             pipeline,
+            pipeline,
             step,
             queue,
+            ageing,
             HOLD if hold else None,
             "canvas" if hold else None,
         ),

@@ -52,7 +52,7 @@ _RESUMED = """
 SELECT w.id, w.run_id FROM unnest(%s::text[]) AS known(pipeline)
 CROSS JOIN LATERAL (
     SELECT id, run_id FROM taskplatform.work
-    WHERE pipeline = known.pipeline AND reason IN ('paused', 'breaker')
+    WHERE pipeline = known.pipeline AND reason IN ('paused', 'breaker') AND gate IS NULL
     ORDER BY id LIMIT %s
 ) AS w
 JOIN taskplatform.runs r ON r.id = w.run_id
@@ -75,6 +75,7 @@ RETURNING w.run_id
 _LET_GO = """
 UPDATE taskplatform.work SET due_at = NULL, reason = NULL, waiting_for = NULL
 WHERE id = ANY (%s::bigint[]) AND holder IS NULL AND reason IN ('paused', 'breaker')
+  AND gate IS NULL
 RETURNING run_id, queue
 """
 

@@ -8,6 +8,7 @@ from taskplatform.errors import Conflict, KeyTaken, RunNotFound
 from taskplatform.storage import keys
 from taskplatform.storage.connection import Session
 from taskplatform.storage.join_sql import DERIVE
+from taskplatform.storage.new_run import AGEING
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,7 @@ class Next:
     queue: str
     run_timeout: float | None = None
     queue_timeout: float | None = None
+    ageing: float = AGEING
 
 
 # Given the pipeline and the versions of the outputs stored so far.
@@ -34,7 +36,7 @@ class Retried:
 
 _LOCK_RUN = """
 SELECT pipeline, status, reason, to_char(due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"'),
-       waiting_for, CASE WHEN NOT forced AND replay_of IS NULL THEN key END, priority
+       waiting_for, CASE WHEN NOT forced AND replay_of IS NULL THEN key END, priority, fair_key
 FROM taskplatform.runs WHERE id = %s FOR UPDATE
 """
 _LOCK_WORK = """
@@ -46,8 +48,11 @@ FROM taskplatform.work w WHERE run_id = %s ORDER BY id FOR UPDATE
 _DONE = "SELECT step_name, version FROM taskplatform.step_results WHERE run_id = %s"
 
 _NEW_WORK = """
-INSERT INTO taskplatform.work (run_id, pipeline, step, queue, priority, tried)
-VALUES (%(run_id)s, %(pipeline)s, %(step)s, %(queue)s, %(priority)s, true)
+INSERT INTO taskplatform.work (run_id, pipeline, step, queue, priority, rank, lane, tried)
+VALUES (%(run_id)s, %(pipeline)s, %(step)s, %(queue)s, %(priority)s,
+        (extract(epoch FROM statement_timestamp()) * 1000000)::bigint
+            - (%(priority)s * %(ageing)s::double precision * 1000000)::bigint,
+        coalesce(%(fair_key)s::text, ''), true)
 """
 
 _REOPEN = """
@@ -97,7 +102,7 @@ def retry(connection: Session, run_id: UUID, plan: Plan, *, again: bool = False)
         row, work_rows = locked.fetchone(), work.fetchall()
         if row is None:
             raise RunNotFound(f"there is no run {run_id}")
-        pipeline, status, reason, due_at, waiting_for, key, priority = row
+        pipeline, status, reason, due_at, waiting_for, key, priority, fair_key = row
         # Also one branch among others that wait for something else, are ready, or execute.
         waiting = [queue for queue, waits in work_rows if waits]
         if waiting:
@@ -128,6 +133,8 @@ def retry(connection: Session, run_id: UUID, plan: Plan, *, again: bool = False)
             "step": then.step,
             "queue": then.queue,
             "priority": priority,
+            "fair_key": fair_key,
+            "ageing": then.ageing,
             "run_timeout": then.run_timeout,
             "queue_timeout": then.queue_timeout,
         }

@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from taskplatform.core.disposition import InLine
 from taskplatform.storage.settlement import (
     Attempt,
     End,
@@ -97,7 +98,14 @@ def put_back(one: Settlement, then: PutBack) -> Row:
         failing=then.failing,
         done=then.progress[0],
         total=then.progress[1],
+        **_line(then.line),
     )
+
+
+def _line(line: InLine | None) -> Row:
+    if line is None:
+        return {}
+    return {"gate": line.gate, "gate_weight": line.weight, "gate_share": line.share}
 
 
 def ended(one: Settlement, then: End) -> Row:
@@ -176,6 +184,7 @@ def child(one: Settlement, new: NewChild) -> Row:
         key=new.key,
         owner=new.owner,
         priority=new.priority,
+        ageing=new.ageing,
         run_timeout=new.run_timeout,
         queue_timeout=new.queue_timeout,
     )

@@ -201,11 +201,13 @@ SET holder = NULL, started_at = NULL, step = d.step, queue = d.queue, failures =
                         OR d.rest IS NOT NULL) THEN w.pending END,
     next_item = CASE WHEN coalesce(d.rest, 'branches') = 'branches' AND (w.step = d.step
                           OR d.rest IS NOT NULL) THEN w.next_item END,
-    failing = CASE WHEN w.failing OR d.failing THEN true END
+    failing = CASE WHEN w.failing OR d.failing THEN true END,
+    gate = d.gate, gate_weight = d.gate_weight, gate_share = d.gate_share
 FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, step text, queue text,
      delay double precision, failures integer, put_off double precision, tried boolean,
      alone boolean, reason text, waiting_for text, rest text, failing boolean,
-     done double precision, total double precision)
+     done double precision, total double precision,
+     gate text, gate_weight integer, gate_share double precision)
 WHERE w.id = d.work_id AND w.epoch = d.epoch AND {IS_HELD}
 """
 

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from taskplatform.core.disposition import InLine
+from taskplatform.storage.new_run import AGEING
+
 
 @dataclass(slots=True)
 class Result:
@@ -58,7 +61,8 @@ class PutBack:
     what `step` has used up. `rest` is what it rests on from now on; None leaves that as it is
     while the step is the same, and "" forgets it. `failing` is for a run that fails for good, with
     `run_error`, as soon as its branches have ended and its compensations were executed.
-    `progress` is how much of how much the last attempt at the step had done.
+    `progress` is how much of how much the last attempt at the step had done. `line` is where it
+    stands in line meanwhile.
     """
 
     step: str
@@ -74,6 +78,7 @@ class PutBack:
     failing: bool = False
     run_error: bytes | None = None
     progress: tuple[float | None, float | None] = (None, None)
+    line: InLine | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +162,7 @@ class NewChild:
     priority: int | None
     run_timeout: float | None
     queue_timeout: float | None = None
+    ageing: float = AGEING
 
 
 Then = Keep | PutBack | End | Join

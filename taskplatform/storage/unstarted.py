@@ -25,7 +25,7 @@ SELECT id FROM taskplatform.work WHERE run_id = ANY (%s::uuid[]) ORDER BY id FOR
 _TAKE = """
 UPDATE taskplatform.work w
 SET holder = %s, epoch = nextval('taskplatform.epochs'), due_at = NULL, reason = NULL,
-    waiting_for = NULL
+    waiting_for = NULL, gate = NULL, gate_weight = NULL, gate_share = NULL
 WHERE w.run_id = ANY (%s::uuid[]) AND w.branch = '' AND w.holder IS NULL
   AND (w.rest IS NULL OR (w.rest = 'canvas' AND w.due_at IS NULL))
   AND coalesce(w.reason, '') <> 'parked'

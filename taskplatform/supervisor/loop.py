@@ -23,6 +23,7 @@ from taskplatform.storage.prune import BATCH, prune
 from taskplatform.supervisor import canvases
 from taskplatform.supervisor.breaker import Breaker
 from taskplatform.supervisor.children import Children
+from taskplatform.supervisor.gates import Gates
 from taskplatform.supervisor.leases import Leases
 from taskplatform.supervisor.pauses import Pauses
 from taskplatform.supervisor.rescue import Loss, Rescuer, lost_holders
@@ -75,6 +76,7 @@ class Supervisor:
         self._retention_days = settings.retention_days
         self._breaker = Breaker(self._database, settings.breaker_crashes)
         self._pauses = Pauses(self._database, about.pipelines, self._ring)
+        self._gates = Gates(self._database, self._ring)
         self._worker_lives = True
         self._next: dict[str, float] = {}
         self._refused = 0
@@ -105,6 +107,7 @@ class Supervisor:
         self._leases.tick()
         self._every("pauses", _LONGEST, self._pauses.tick)
         self._every("dispatch", DISPATCH_EVERY, self._dispatch)
+        self._every("gates", _LONGEST, self._gates.heal)
         self._every("canvases", _LONGEST, lambda: canvases.sweep(self._database))
         self._every("rescue", RESCUE_EVERY, self._rescue_others)
         self._every("report", REPORT_EVERY, self._report)

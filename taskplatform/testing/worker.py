@@ -39,6 +39,7 @@ class TestWorker:
             table=SlotTable.create(),
             default_queue=settings.queue,
             put_off_limit=settings.put_off_limit,
+            ageing=settings.priority_ageing,
         )
         if self._child.time_limit.available:
             self._child.time_limit.available = False

@@ -22,6 +22,7 @@ from tests.chaos.five import Order, fan, five
 from tests.chaos.mutants import become
 
 STEPS = ("collect", "clean", "score", "publish", "notify")
+WINGS = ("left", "right")
 MISHAPS = ("fail", "put-off", "give-up")
 
 
@@ -105,7 +106,7 @@ class Client:
             number=number,
             api=load.api,
             group=f"group-{dice.randrange(load.groups)}" if keyed else None,
-            plan=dict.fromkeys(STEPS, (load.work, "")) if load.plain else _plan(dice),
+            plan=dict.fromkeys((*STEPS, *WINGS), (load.work, "")) if load.plain else _plan(dice),
         )
 
     def look_after(self, done: threading.Event) -> None:

@@ -178,3 +178,19 @@ def _in_terminal(cli: CommandLine, columns: int, *arguments: str, **more: str) -
     os.close(mine)
     assert process.wait(timeout=30) == 0
     return written.decode()
+
+
+def test_priorities_are_changed_without_a_deploy(cli: CommandLine) -> None:
+    """Q13, W17: of a run in line, and of the runs to come of a pipeline."""
+    run = _enqueue(cli, "1")
+    assert cli("runs", "priority", run, "300", "-o", "json").json["priority"] == 300
+    assert cli("pipelines", "priority", "order", "-o", "json", "--", "-300").json == {
+        "pipeline": "order",
+        "priority": -300,
+    }
+    low = _enqueue(cli, "2")
+    assert "have priority 0" in cli("pipelines", "priority", "order", "--reset").out
+
+    found = {one["id"]: one["priority"] for one in cli("runs", "list", "-o", "json").json}
+    assert (found[run], found[low]) == (300, -300)
+    cli("runs", "priority", run, str(2**31)).failed(2, "32 bits")

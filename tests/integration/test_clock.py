@@ -17,6 +17,8 @@ _MOMENTS = {
     "keys": ("expires_at",),
     "pauses": ("since",),
     "crashes": ("crashed_at",),
+    "reservations": ("until",),
+    "limits": ("changed_at",),
 }
 # finished_at of runs moves too; the run of this test is open.
 _STAYS = {
@@ -67,10 +69,14 @@ def _fill(session: Session) -> None:
         "INSERT INTO taskplatform.crashes (pipeline, run_id, step_name) VALUES ('p', %s, 's')",
         (run,),
     )
+    session.execute(
+        "INSERT INTO taskplatform.reservations (gate, weight, until) VALUES ('g', 1, now())"
+    )
+    session.execute("INSERT INTO taskplatform.limits (kind, name) VALUES ('throttle', 't')")
 
 
 def test_every_stored_moment_moves_but_infinite_ones(database_url: str) -> None:
-    """Three days pass for runs, work, items, waits, events, canvases, keys, pauses, crashes."""
+    """Three days pass for runs, work, items, waits, events, canvases, keys, pauses, limits."""
     with connect(database_url, pinned=False) as session:
         _fill(session)
         queries = {

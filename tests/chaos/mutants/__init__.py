@@ -26,12 +26,20 @@ class Mutant:
     batch: int = 1
 
 
-# Whoever has slept beyond the lease wakes while another is at the same run: it takes long.
-SLOW: dict[str, Any] = {"many": 24, "plain": True, "work": 3.0}
+# Whoever has slept beyond the lease wakes while another is at the same run: it takes long, and a
+# child is free to take over at once.
+SLOW: dict[str, Any] = {"many": 20, "rate": 0.35, "plain": True, "work": 3.0}
 LATE: dict[str, Any] = {"many": 16, "plain": True, "work": 1.0}
+# Longer than what a child takes two of at a time, so that two children end both wings at once.
+SIDE_BY_SIDE: dict[str, Any] = {
+    "pipeline": "fan",
+    "many": 800,
+    "rate": 80.0,
+    "plain": True,
+    "work": 0.02,
+}
 
-
-PAUSES = {"pause-child-beyond-lease": 5}
+PAUSES = {"pause-child-beyond-lease": 6}
 KILLS = {"kill-child": 8, "kill-worker": 1}
 
 MUTANTS = {
@@ -42,7 +50,7 @@ MUTANTS = {
         Mutant("epoch-from-one", fences.epoch_from_one, PAUSES, **SLOW),
         Mutant("memo-lost", fences.memo_lost, KILLS),
         Mutant("goes-on-before-the-commit", fences.goes_on_before_the_commit, KILLS),
-        Mutant("join-in-the-locking-statement", fences.unlocked_join, {}, "fan", 400, 100.0),
+        Mutant("join-in-the-locking-statement", fences.unlocked_join, {}, **SIDE_BY_SIDE),
         Mutant("rescue-without-lease", recovery.without_lease, KILLS),
         Mutant("recovery-once", recovery.once, KILLS),
         Mutant(
