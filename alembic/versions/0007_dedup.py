@@ -1,13 +1,13 @@
 """Dedup: who joined the run of a burst last, and which batch a run waits for.
 
 Revision ID: 0007
-Revises: 0003
+Revises: 0005
 """
 
 from alembic import op
 
 revision = "0007"
-down_revision = "0003"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 
@@ -17,7 +17,7 @@ ALTER TABLE taskplatform.keys ADD COLUMN joined uuid;
 
 -- The batch at whose step the run waits; it means nothing at a later step.
 ALTER TABLE taskplatform.work ADD COLUMN batch text;
-CREATE INDEX work_batches ON taskplatform.work (batch, (due_at IS NULL), priority DESC, id)
+CREATE INDEX work_batches ON taskplatform.work (batch, (due_at IS NULL), rank, id)
     WHERE batch IS NOT NULL AND holder IS NULL;
 """
 

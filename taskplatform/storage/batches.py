@@ -51,11 +51,11 @@ CROSS JOIN LATERAL (
     ) AS one
 ) AS ready
 CROSS JOIN LATERAL (
-    SELECT id, run_id, row_number() OVER (ORDER BY priority DESC, id) AS place FROM (
-        SELECT w.id, w.run_id, w.priority FROM taskplatform.work w
+    SELECT id, run_id, row_number() OVER (ORDER BY rank, id) AS place FROM (
+        SELECT w.id, w.run_id, w.rank FROM taskplatform.work w
         WHERE w.batch = given.scope AND w.step = given.step AND {_WAITS}
           AND ready.many < {_SWAMPED}
-        ORDER BY (w.due_at IS NULL), w.priority DESC, w.id
+        ORDER BY (w.due_at IS NULL), w.rank, w.id
         LIMIT {_MOST}
     ) AS waiting
 ) AS w
@@ -92,7 +92,7 @@ WITH leader AS MATERIALIZED (
         WHERE w.batch = leader.batch AND w.step = leader.step AND w.holder IS NULL AND NOT w.alone
           AND (w.reason IS NULL OR (w.reason = 'retry' AND w.due_at <= clock_timestamp()
                                     + make_interval(secs => {LATER})))
-        ORDER BY (w.due_at IS NULL), priority DESC, id LIMIT %(many)s
+        ORDER BY (w.due_at IS NULL), rank, id LIMIT %(many)s
         FOR UPDATE SKIP LOCKED
     ) AS w
 )
@@ -110,7 +110,7 @@ WITH leader AS MATERIALIZED (
     SELECT w.id, w.run_id FROM leader CROSS JOIN LATERAL (
         SELECT id, run_id FROM taskplatform.work w
         WHERE w.batch = leader.batch AND w.step = leader.step AND {_WAITS}
-        ORDER BY (w.due_at IS NULL), priority DESC, id LIMIT 1
+        ORDER BY (w.due_at IS NULL), rank, id LIMIT 1
         FOR UPDATE SKIP LOCKED
     ) AS w
 )

@@ -2,7 +2,8 @@
 
 The run is locked before its work and its work before the key, as whoever ends a run does. All of
 it is decided under these locks, so a claim comes before or after: a run that it takes has begun,
-and the enqueue makes another one.
+and the enqueue makes another one. In the history these runs own no key, as they do not once they
+have begun: their ends leave it alone.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,13 +21,15 @@ _GIVEN = "FROM unnest(%(pipelines)s::text[], %(keys)s::text[]) AS given(pipeline
 _OWNED = f"""{_GIVEN}
 JOIN taskplatform.keys k ON k.pipeline = given.pipeline AND k.key = given.key"""
 
+# Not of runs that have begun: their ends would wait for a transaction of the caller's.
 _LOCK_RUNS = f"""
 SELECT r.id {_OWNED} JOIN taskplatform.runs r ON r.id = k.run_id
-WHERE r.finished_at IS NULL
+WHERE {begun("k.run_id")} IS NULL
 ORDER BY r.id FOR NO KEY UPDATE OF r
 """
 _LOCK_WORK = f"""
 SELECT w.id {_OWNED} JOIN taskplatform.work w ON w.run_id = k.run_id
+WHERE {begun("k.run_id")} IS NULL
 ORDER BY w.id FOR UPDATE OF w
 """
 
@@ -54,8 +57,7 @@ WITH given AS MATERIALIZED (
     SELECT given.*, w.id AS work_id, r.id AS run_id, r.status, w.due_at,
            CASE WHEN r.status = 'scheduled' AND w.due_at > clock_timestamp()
                 THEN least(clock_timestamp() + make_interval(secs => given.period),
-                           r.created_at + make_interval(secs => given.max_wait))
-                ELSE w.due_at END AS due
+                           r.created_at + make_interval(secs => given.max_wait)) END AS due
     FROM given
     JOIN taskplatform.keys k ON k.pipeline = given.pipeline AND k.key = given.key
     JOIN taskplatform.runs r ON r.id = k.run_id
@@ -63,11 +65,11 @@ WITH given AS MATERIALIZED (
     WHERE {begun("k.run_id")} IS NULL
 ), put_off AS (
     UPDATE taskplatform.work w SET due_at = waiting.due
-    FROM waiting WHERE w.id = waiting.work_id AND waiting.due <> waiting.due_at
+    FROM waiting WHERE w.id = waiting.work_id AND waiting.due IS NOT NULL
 ), renewed AS (
     UPDATE taskplatform.runs r
     SET input = waiting.input, version = r.version + 1,
-        due_at = CASE WHEN r.status = 'scheduled' THEN waiting.due ELSE r.due_at END,
+        due_at = coalesce(waiting.due, r.due_at),
         deadline = r.deadline + coalesce(waiting.due - waiting.due_at, '0'),
         start_by = r.start_by + coalesce(waiting.due - waiting.due_at, '0')
     FROM waiting WHERE r.id = waiting.run_id

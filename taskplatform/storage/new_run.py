@@ -182,6 +182,6 @@ def _given(row: NewRun) -> dict[str, Any]:
             given[name] = value
     if row.at is not None:
         given["moment"] = row.at.isoformat()
-    if row.forced:
+    if row.forced or row.debounce:
         given["forced"] = True
     return given
