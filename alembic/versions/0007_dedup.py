@@ -17,7 +17,7 @@ ALTER TABLE taskplatform.keys ADD COLUMN joined uuid;
 
 -- The batch at whose step the run waits; it means nothing at a later step.
 ALTER TABLE taskplatform.work ADD COLUMN batch text;
-CREATE INDEX work_batches ON taskplatform.work (batch, (due_at IS NULL), rank, id)
+CREATE INDEX work_batches ON taskplatform.work (batch, rank, id)
     WHERE batch IS NOT NULL AND holder IS NULL;
 """
 

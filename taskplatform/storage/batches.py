@@ -32,7 +32,8 @@ WITH given AS MATERIALIZED (
 UPDATE taskplatform.work m
 SET batch = given.scope, due_at = m.due_at + make_interval(secs => CASE WHEN given.place > 1 OR (
         SELECT true FROM taskplatform.work w
-        WHERE w.batch = given.scope AND w.step = given.step AND {_WAITS} LIMIT 1
+        WHERE w.batch = given.scope AND w.step = given.step AND {_WAITS}
+        ORDER BY w.rank DESC, w.id DESC LIMIT 1
     ) THEN {LATER} ELSE 0 END)
 FROM given WHERE m.run_id = given.id AND m.branch = '' AND m.batch IS NULL
 """
@@ -46,7 +47,8 @@ CROSS JOIN LATERAL (
     SELECT count(*) AS many, count(*) * (given.size - 1) AS theirs FROM (
         SELECT FROM taskplatform.work w
         WHERE w.batch = given.scope AND w.step = given.step AND w.holder IS NULL
-          AND (w.due_at IS NULL OR w.reason IS NOT NULL)
+          AND (w.due_at IS NULL
+               OR w.reason IN ('throttle', 'concurrency', 'breaker', 'paused'))
         LIMIT {_SWAMPED}
     ) AS one
 ) AS ready
@@ -55,7 +57,7 @@ CROSS JOIN LATERAL (
         SELECT w.id, w.run_id, w.rank FROM taskplatform.work w
         WHERE w.batch = given.scope AND w.step = given.step AND {_WAITS}
           AND ready.many < {_SWAMPED}
-        ORDER BY (w.due_at IS NULL), w.rank, w.id
+        ORDER BY w.rank, w.id
         LIMIT {_MOST}
     ) AS waiting
 ) AS w
@@ -80,8 +82,7 @@ WITH led AS (
 SELECT queue, count(*) FROM led GROUP BY queue
 """
 
-# First who waits, and who leads another one only if there are not enough. Who waits for the same
-# retry comes along, not who has to be alone; nobody waits for a lock here.
+# Who waits for the same retry comes along, not who has to be alone; nobody waits for a lock here.
 _GATHER = f"""
 WITH leader AS MATERIALIZED (
     SELECT batch, step FROM taskplatform.work
@@ -92,7 +93,7 @@ WITH leader AS MATERIALIZED (
         WHERE w.batch = leader.batch AND w.step = leader.step AND w.holder IS NULL AND NOT w.alone
           AND (w.reason IS NULL OR (w.reason = 'retry' AND w.due_at <= clock_timestamp()
                                     + make_interval(secs => {LATER})))
-        ORDER BY (w.due_at IS NULL), rank, id LIMIT %(many)s
+        ORDER BY rank, id LIMIT %(many)s
         FOR UPDATE SKIP LOCKED
     ) AS w
 )
@@ -109,14 +110,14 @@ WITH leader AS MATERIALIZED (
 ), first AS MATERIALIZED (
     SELECT w.id, w.run_id FROM leader CROSS JOIN LATERAL (
         SELECT id, run_id FROM taskplatform.work w
-        WHERE w.batch = leader.batch AND w.step = leader.step AND {_WAITS}
-        ORDER BY (w.due_at IS NULL), rank, id LIMIT 1
+        WHERE w.batch = leader.batch AND w.step = leader.step AND w.holder IS NULL
+        ORDER BY rank, id LIMIT 1
         FOR UPDATE SKIP LOCKED
     ) AS w
 )
 UPDATE taskplatform.work w SET due_at = r.due_at
 FROM first JOIN taskplatform.runs r ON r.id = first.run_id
-WHERE w.id = first.id AND r.due_at < w.due_at
+WHERE w.id = first.id AND r.due_at < w.due_at AND {_WAITS}
 """
 
 _HELD = "w.holder = %(holder)s AND w.epoch > %(after)s"

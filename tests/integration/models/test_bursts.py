@@ -168,7 +168,7 @@ def test_debounce_is_the_models(stage: Stage) -> None:
             deadline=None,
             derandomize=True,
             database=None,
-            max_examples=40,
+            max_examples=25,
             stateful_step_count=40,
             suppress_health_check=list(HealthCheck),
         ),
