@@ -15,10 +15,11 @@ STATEMENTS = """
 -- The call that joined the run of the key last: if its answer is lost, it does not join again.
 ALTER TABLE taskplatform.keys ADD COLUMN joined uuid;
 
--- The batch at whose step the run waits; it means nothing at a later step.
-ALTER TABLE taskplatform.work ADD COLUMN batch text;
+-- The batch at whose step the run waits; it means nothing at a later step. It is `gathered` while
+-- it is held with the others.
+ALTER TABLE taskplatform.work ADD COLUMN batch text, ADD COLUMN gathered boolean;
 CREATE INDEX work_batches ON taskplatform.work (batch, rank, id)
-    WHERE batch IS NOT NULL AND holder IS NULL;
+    WHERE batch IS NOT NULL AND gathered IS NULL;
 """
 
 
@@ -30,5 +31,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("DROP INDEX taskplatform.work_batches")
-    op.execute("ALTER TABLE taskplatform.work DROP COLUMN batch")
+    op.execute("ALTER TABLE taskplatform.work DROP COLUMN batch, DROP COLUMN gathered")
     op.execute("ALTER TABLE taskplatform.keys DROP COLUMN joined")

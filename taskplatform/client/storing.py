@@ -59,9 +59,7 @@ def _store(rows: Sequence[NewRun]) -> list[Enqueued]:
     ready = sum(one.created and one.status == "queued" for one in found)
     if ready and not rows[0].hold:
         ringer.RINGER.ring(rows[0].queue, ready)
-    if full := batches.scopes(rows):
-        for queue, many in call(lambda connection, _: batches.fill(connection, full)).items():
-            ringer.RINGER.ring(queue, many)
+    within.fill(batches.scopes(rows))
     return found
 
 

@@ -28,10 +28,15 @@ def attempt(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome:
     """
     branch.step_started_at = monotonic()
     branch.progress, branch.log = NO_PROGRESS, None
-    execute = partial(_execute, child, branch, arguments)
     middlewares = around(branch.step)
     if not middlewares:
-        return execute()
+        return _execute(child, branch, arguments)
+    came_to: list[Outcome] = []
+
+    def execute() -> Outcome:
+        came_to.append(_execute(child, branch, arguments))
+        return came_to[0]
+
     known = StepAttempt(
         branch.step,
         branch.claimed.run_id,
@@ -41,7 +46,13 @@ def attempt(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome:
         branch.claimed.work_id,
         branch.claimed.epoch,
     )
-    return compose(middlewares, known, execute)()
+    outcome = compose(middlewares, known, execute)()
+    if came_to and outcome is not came_to[0]:
+        # A middleware has made something else of it: nothing of the body's is to be kept.
+        child.own_transaction.discard()
+        for one in branch.company:
+            one.came_to = None
+    return outcome
 
 
 def arguments_of(child: Child, branch: Branch) -> dict[str, Any]:
@@ -107,4 +118,5 @@ def _call(child: Child, branch: Branch, begun: Begun, arguments: dict[str, Any])
         seconds=begun.seconds,
         silence=begun.silence,
         bounded=not limit.available,
+        shared=branch.step.batch is not None,
     )

@@ -24,6 +24,7 @@ from taskplatform.executor.attempt import arguments_of, attempt
 from taskplatform.executor.begun import Revoked
 from taskplatform.executor.branch import Branch, open_branch
 from taskplatform.executor.child import Child
+from taskplatform.executor.company import Pending
 from taskplatform.executor.ending import fails
 from taskplatform.executor.rests import move, rests, spawn
 from taskplatform.storage.claim import Claimed
@@ -35,8 +36,6 @@ logger = logging.getLogger(__name__)
 PATIENCE = 0.01
 
 Ring = Callable[[dict[str, int]], None]
-# Without an outcome: the branch comes to rest.
-Pending = tuple[Branch, Settlement, Outcome | None]
 # What became of a transactional body: stored, to be settled as it says, or refused (None).
 Stored = Pending | Outcome | None
 
@@ -176,19 +175,7 @@ class Batch:
         if not self._pending:
             self._oldest = monotonic()
             self._child.slot.owes = True
-        self._pending += self._judged(branch, outcome)
-
-    def _judged(self, branch: Branch, outcome: Outcome | Settlement) -> list[Pending]:
-        """What is to be committed for a branch, and for the others of its batch."""
-        if isinstance(outcome, Settlement):
-            return [(branch, outcome, None)]
-        judged = self._judge(branch, outcome)
-        pending: list[Pending] = [(branch, judged, outcome)]
-        for one, share in company.came_to(branch, outcome):
-            for _, settlement, came_to in self._judged(one, share):
-                pending.append((one, company.after(judged, settlement), came_to))
-        branch.company = []
-        return pending
+        self._pending += company.judged(self._judge, branch, outcome)
 
     def _judge(self, branch: Branch, outcome: Outcome) -> Settlement:
         child = self._child

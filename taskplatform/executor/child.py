@@ -77,7 +77,7 @@ class Child:
         self.backoff = Backoff(_FIRST_PAUSE)
         self.leaving = False
         self._parent = parent
-        self._last_epoch = 0
+        self.last_epoch = 0
         self._doubtful_holder = 0
         self._needs = Needs()
         self.served: frozenset[str] = frozenset()
@@ -127,7 +127,7 @@ class Child:
                 lambda: claim(
                     self.connection,
                     holder=self._holder(),
-                    after=self._last_epoch,
+                    after=self.last_epoch,
                     queues=queues,
                     pipelines=self._claimable(),
                     limit=self.link.pace.claiming(self.costs.limit()),
@@ -144,7 +144,7 @@ class Child:
                 lambda: claim_run(
                     self.connection,
                     holder=self._holder(),
-                    after=self._last_epoch,
+                    after=self.last_epoch,
                     run_id=run_id,
                     needs=self._needs.of_maps(),
                 )
@@ -167,14 +167,9 @@ class Child:
     def _claimable(self) -> Sequence[str]:
         return self.link.paused.others(registry.names(), self.connection)
 
-    @property
-    def last_epoch(self) -> int:
-        """The highest epoch that was given to this holder."""
-        return self._last_epoch
-
     def remember(self, claimed: Iterable[Claimed]) -> None:
         """Note the highest epoch that was given, so that the next claim reads only its own."""
-        self._last_epoch = max([self._last_epoch, *(one.epoch for one in claimed)])
+        self.last_epoch = max([self.last_epoch, *(one.epoch for one in claimed)])
 
     def settle(self, settlements: Sequence[Settlement]) -> set[int]:
         """Commit, for as long as it takes; return the ids of the work that was accepted.
@@ -272,7 +267,7 @@ class Child:
             began = time.monotonic_ns()
             slot.holder = leases.register(self.connection, worker=self.worker, pid=os.getpid())
             slot.lease_until_ns = began + int((leases.LEASE_SECONDS - SAFETY) * 1e9)
-            self._last_epoch = 0
+            self.last_epoch = 0
         return slot.holder
 
     def _asking(self, ask: Callable[[], T]) -> T:

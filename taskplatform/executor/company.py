@@ -21,6 +21,10 @@ from taskplatform.storage.settlement import PutBack, Settlement
 
 logger = logging.getLogger(__name__)
 
+# Without an outcome: the branch comes to rest.
+Pending = tuple[Branch, Settlement, Outcome | None]
+Judge = Callable[[Branch, Outcome], Settlement]
+
 
 def execute(child: Child, leader: Branch, call: Callable[[list[Any]], Any]) -> Any:
     """Gather the batch, call its body with all inputs, and share out what it returned.
@@ -38,7 +42,7 @@ def execute(child: Child, leader: Branch, call: Callable[[list[Any]], Any]) -> A
             one.came_to = standing.parked(one.claimed, queue, str(error))
         else:
             together.append(one)
-    values = _as_many(leader.step, call(inputs), len(inputs))
+    values = as_many(leader.step, call(inputs), len(inputs))
     for one, value in zip(together, values[1:], strict=True):
         one.came_to = _share(one.step, value)
     if isinstance(values[0], Exception):
@@ -46,12 +50,26 @@ def execute(child: Child, leader: Branch, call: Callable[[list[Any]], Any]) -> A
     return values[0]
 
 
-def came_to(leader: Branch, outcome: Outcome) -> Sequence[tuple[Branch, Outcome | Settlement]]:
-    """What the others came to; where the body as a whole did, the same as the leader."""
-    return [(one, outcome if one.came_to is None else one.came_to) for one in leader.company]
+def judged(judge: Judge, branch: Branch, outcome: Outcome | Settlement) -> list[Pending]:
+    """What is to be committed for a branch, and for the others of its batch.
+
+    What the body as a whole came to, they all did.
+    """
+    if isinstance(outcome, Settlement):
+        return [(branch, outcome, None)]
+    first = judge(branch, outcome)
+    pending: list[Pending] = [(branch, first, outcome)]
+    for one in branch.company:
+        share = outcome if one.came_to is None else one.came_to
+        if isinstance(share, Settlement):
+            pending.append((one, share, None))
+        else:
+            pending.append((one, _after(first, judge(one, share)), share))
+    branch.company = []
+    return pending
 
 
-def after(leader: Settlement, member: Settlement) -> Settlement:
+def _after(leader: Settlement, member: Settlement) -> Settlement:
     """A member's settlement; one that is to be executed again waits for the leader's next time."""
     then, first = member.then, leader.then
     if not (isinstance(then, PutBack) and isinstance(first, PutBack)):
@@ -103,7 +121,8 @@ def _gather(child: Child, leader: Branch) -> list[Branch]:
     return company
 
 
-def _as_many(step: Step, values: Any, many: int) -> Sequence[Any]:
+def as_many(step: Step, values: Any, many: int) -> Sequence[Any]:
+    """What a batch's body returned, one for each of its inputs. Raises InvalidOutput."""
     if not isinstance(values, list | tuple):
         raise InvalidOutput(
             f"the output of step '{step.task_name}' is a {type(values).__name__}: return a list "

@@ -22,8 +22,9 @@ from taskplatform.core.outcome import Outcome, Succeeded
 from taskplatform.core.shapes import Kind
 from taskplatform.executor import verdict
 from taskplatform.executor.async_attempt import AsyncAttempt
-from taskplatform.executor.batch import Batch, Pending, Ring
+from taskplatform.executor.batch import Batch, Ring
 from taskplatform.executor.branch import Branch
+from taskplatform.executor.company import Pending, judged
 from taskplatform.executor.desk import Desk, Seated
 from taskplatform.executor.hands import Hands
 from taskplatform.executor.loop import running_loop
@@ -225,7 +226,7 @@ class Crowd(Batch):
                 case tuple():
                     self._go_on([made], {made[1].work_id})
                 case _:
-                    pending += self._judged(branch, made)
+                    pending += judged(self._judge, branch, made)
         keep = {one.epoch for _, one, _ in pending if isinstance(one.then, Keep)}
         keep |= _epochs(self._going_on)
         self._leave(*(one.epoch for one in ended if one.epoch not in keep))

@@ -22,7 +22,7 @@ LATER = 0.9
 _SWAMPED = 200
 _MOST = 20_000
 
-_WAITS = "w.holder IS NULL AND w.due_at IS NOT NULL AND w.reason IS NULL"
+_WAITS = "w.gathered IS NULL AND w.holder IS NULL AND w.due_at IS NOT NULL AND w.reason IS NULL"
 
 _MARK = f"""
 WITH given AS MATERIALIZED (
@@ -38,15 +38,23 @@ SET batch = given.scope, due_at = m.due_at + make_interval(secs => CASE WHEN giv
 FROM given WHERE m.run_id = given.id AND m.branch = '' AND m.batch IS NULL
 """
 
+# What one has made ready the next one has to see; this is the only lock, and of nobody's row.
+_ONE_AT_A_TIME = """
+SELECT pg_advisory_xact_lock(lock) FROM (
+    SELECT DISTINCT hashtextextended(scope, 0) AS lock
+    FROM json_to_recordset(%s::json) AS given(scope text) ORDER BY lock
+) AS scopes
+"""
+
 # As many leaders as there are full batches, each the last of its own. Those that are ready already,
-# or held by a limit, lead one each of those who wait; where many do, nobody has to hurry. The run
-# row is locked before the work row; a busy one is left to its own time.
+# held by a limit or about to gather lead one each of those who wait; where many do, nobody has to
+# hurry. The run row is locked before the work row; a busy one is left to its own time.
 _FULL = f"""
 SELECT w.id FROM json_to_recordset(%s::json) AS given(scope text, step text, size integer)
 CROSS JOIN LATERAL (
     SELECT count(*) AS many, count(*) * (given.size - 1) AS theirs FROM (
         SELECT FROM taskplatform.work w
-        WHERE w.batch = given.scope AND w.step = given.step AND w.holder IS NULL
+        WHERE w.batch = given.scope AND w.step = given.step AND w.gathered IS NULL
           AND (w.due_at IS NULL
                OR w.reason IN ('throttle', 'concurrency', 'breaker', 'paused'))
         LIMIT {_SWAMPED}
@@ -90,16 +98,20 @@ WITH leader AS MATERIALIZED (
 ), fellows AS MATERIALIZED (
     SELECT w.id FROM leader CROSS JOIN LATERAL (
         SELECT id FROM taskplatform.work w
-        WHERE w.batch = leader.batch AND w.step = leader.step AND w.holder IS NULL AND NOT w.alone
+        WHERE w.batch = leader.batch AND w.step = leader.step AND w.gathered IS NULL
+          AND w.holder IS NULL AND NOT w.alone
           AND (w.reason IS NULL OR (w.reason = 'retry' AND w.due_at <= clock_timestamp()
                                     + make_interval(secs => {LATER})))
         ORDER BY rank, id LIMIT %(many)s
         FOR UPDATE SKIP LOCKED
     ) AS w
+), led AS (
+    UPDATE taskplatform.work SET gathered = true
+    WHERE id = %(work_id)s AND epoch = %(epoch)s AND holder = %(holder)s
 )
 UPDATE taskplatform.work w
 SET holder = %(holder)s, epoch = nextval('taskplatform.epochs'), started_at = clock_timestamp(),
-    due_at = NULL, reason = NULL, waiting_for = NULL
+    due_at = NULL, reason = NULL, waiting_for = NULL, gathered = true
 FROM fellows WHERE w.id = fellows.id
 """
 
@@ -110,7 +122,8 @@ WITH leader AS MATERIALIZED (
 ), first AS MATERIALIZED (
     SELECT w.id, w.run_id FROM leader CROSS JOIN LATERAL (
         SELECT id, run_id FROM taskplatform.work w
-        WHERE w.batch = leader.batch AND w.step = leader.step AND w.holder IS NULL
+        WHERE w.batch = leader.batch AND w.step = leader.step AND w.gathered IS NULL
+          AND w.holder IS NULL
         ORDER BY rank, id LIMIT 1
         FOR UPDATE SKIP LOCKED
     ) AS w
@@ -147,8 +160,10 @@ def fill(connection: Session, wanted: Iterable[Membership]) -> Counter[str]:
     Of several members stored at the same time the last one to ask sees them all.
     """
     given = [{"scope": one.scope, "step": one.step, "size": one.size} for one in wanted]
+    values = (orjson.dumps(given).decode(),)
     with connection.transaction():
-        full = connection.execute(_FULL, (orjson.dumps(given).decode(),)).fetchall()
+        connection.execute(_ONE_AT_A_TIME, values)
+        full = connection.execute(_FULL, values).fetchall()
         if not full:
             return Counter()
         ids = [row[0] for row in full]

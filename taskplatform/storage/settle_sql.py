@@ -202,7 +202,7 @@ SET holder = NULL, started_at = NULL, step = d.step, queue = d.queue, failures =
     next_item = CASE WHEN coalesce(d.rest, 'branches') = 'branches' AND (w.step = d.step
                           OR d.rest IS NOT NULL) THEN w.next_item END,
     failing = CASE WHEN w.failing OR d.failing THEN true END,
-    gate = d.gate, gate_weight = d.gate_weight, gate_share = d.gate_share
+    gate = d.gate, gate_weight = d.gate_weight, gate_share = d.gate_share, gathered = NULL
 FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, step text, queue text,
      delay double precision, failures integer, put_off double precision, tried boolean,
      alone boolean, reason text, waiting_for text, rest text, failing boolean,

@@ -17,6 +17,7 @@ from taskplatform.core.outcome import TimedOut as OutOfTime
 from taskplatform.core.step import Step
 from taskplatform.errors import Interrupted as HandedBack
 from taskplatform.errors import TimeLimitExceeded
+from taskplatform.executor.company import as_many
 from taskplatform.testing.failures import Injected
 from taskplatform.testing.loop import Loop
 from taskplatform.testing.markers import Cancelled, Crash, TimedOut
@@ -71,6 +72,10 @@ def _body(step: Step, arguments: dict[str, Any], loop: Loop) -> Ended:
         value = step.function(**arguments)
         if inspect.iscoroutine(value):
             value = loop.run(value)
+        if step.batch is not None:
+            (value,) = as_many(step, value, 1)
+            if isinstance(value, Exception):
+                raise value
         return Ended(Succeeded(step.encode(value)))
     except (Exception, HandedBack, SystemExit, asyncio.CancelledError) as error:
         return judged(error)

@@ -100,7 +100,8 @@ class Batching(RuleBasedStateMachine):
 
     def execute(self, fails: bool = False) -> list[frozenset[UUID]]:
         """Whatever is ready, batch by batch."""
-        session, found = self.stage.connection, []
+        session = self.stage.connection
+        found: list[frozenset[UUID]] = []
         while True:
             holder, after = self.stage.holder(), self.stage.last_epoch()
             led = self.stage.take(1, holder=holder, costs={})
