@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from taskplatform.client.run import Run
     from taskplatform.client.stream import Change
     from taskplatform.core.batching import Batch
+    from taskplatform.core.breaker import Breaker
+    from taskplatform.core.concurrency import Concurrency
     from taskplatform.core.context import Context
     from taskplatform.core.debounce import Debounce
     from taskplatform.core.event import Event
@@ -34,6 +36,8 @@ __all__ = [
     "Throttle",
     "Debounce",
     "Batch",
+    "Concurrency",
+    "Breaker",
     "Context",
     "Permanent",
     "RetryAfter",
@@ -70,6 +74,8 @@ _ROOMS = {
     "Run": "client.run",
     "Change": "client.stream",
     "Batch": "core.batching",
+    "Breaker": "core.breaker",
+    "Concurrency": "core.concurrency",
     "Context": "core.context",
     "Debounce": "core.debounce",
     "Event": "core.event",

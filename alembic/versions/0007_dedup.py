@@ -1,13 +1,13 @@
 """Dedup: who joined the run of a burst last, and which batch a run waits for.
 
 Revision ID: 0007
-Revises: 0005
+Revises: 0006
 """
 
 from alembic import op
 
 revision = "0007"
-down_revision = "0005"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 

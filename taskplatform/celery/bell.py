@@ -11,6 +11,7 @@ not rung looks by itself after a quarter of a second.
 import os
 from collections.abc import Generator, Mapping, Sequence
 from time import monotonic
+from typing import Any
 
 import redis
 from redis import Redis
@@ -34,12 +35,14 @@ ATTENDS = 0.1
 
 # KEYS: lingering set, Celery's queue, attending set. ARGV: rings wanted, most messages, prefix of
 # the listeners' own lists, how many are enough for one who attends (less than 0: it is the one who
-# rings), few. Whoever is rung is taken off the set: the next ring is for somebody else. The answer
-# is how many messages are wanted; -1: nobody was woken, since somebody attends.
+# rings), few, and perhaps a message to put on the queue if one is wanted. Whoever is rung is taken
+# off the set: the next ring is for somebody else. The answer is how many messages are wanted; -1:
+# nobody was woken, since somebody attends; -2: since as many messages wait as may.
 _RING = """
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 local wanted, most, enough = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[4])
+local woken = false
 local attended = enough >= 0 and redis.call('ZCOUNT', KEYS[3], now, '+inf') > 0
 if attended and wanted <= enough then return -1 end
 if attended then most = math.min(most, tonumber(ARGV[5])) end
@@ -50,9 +53,11 @@ while wanted > 0 do
     if not listener then break end
     redis.call('LPUSH', ARGV[3] .. listener, '1')
     redis.call('PEXPIRE', ARGV[3] .. listener, 2000)
-    wanted = wanted - 1
+    wanted, woken = wanted - 1, true
 end
 if wanted > 0 then wanted = math.min(wanted, most - redis.call('LLEN', KEYS[2])) end
+if wanted > 0 and ARGV[6] then redis.call('LPUSH', KEYS[2], ARGV[6]) end
+if wanted <= 0 and not woken then return -2 end
 return math.max(wanted, 0)
 """
 
@@ -100,6 +105,7 @@ class Bell:
     """Rings, and listens, on one Redis."""
 
     def __init__(self, address: Address) -> None:
+        self.closed = False
         self._address = address
         self._redis = Redis.from_url(
             address.url,
@@ -118,21 +124,17 @@ class Bell:
     ) -> bool:
         """Wake up to so many processes for each queue; `attends`: others than those who attend.
 
-        True: nobody had to be woken, since somebody attends to every queue. Raises Unavailable.
+        True: nobody had to be woken: to every queue somebody attends, or as many messages wait as
+        may. Raises Unavailable.
         """
         enough = -1 if attends else ENOUGH_FOR_ONE
         attended = True
         try:
             for queue, wanted in queues.items():
-                keys = [
-                    self._key("lingering", queue),
-                    self._list(queue),
-                    self._key("attending", queue),
-                ]
                 own = self._key("bell", "")
                 args: list[int | str] = [wanted, most, own, enough, FEW_MESSAGES]
                 # Most rings need none, so they are not made before that is known.
-                messages = self._ring(keys=keys, args=args)
+                messages = self._ring(keys=self._rung(queue), args=args)
                 attended = attended and messages < 0
                 if messages > 0:
                     made = [message(SHIFT_TASK, queue) for _ in range(messages)]
@@ -140,6 +142,16 @@ class Bell:
         except redis.RedisError as error:
             raise Unavailable(f"broker unavailable: {error}") from error
         return attended
+
+    def single(self, queue: str, message: bytes) -> tuple[Any, ...]:
+        """The command that rings once, and puts the message on the queue if one is wanted."""
+        keys, own = self._rung(queue), self._key("bell", "")
+        how = (1, MOST_MESSAGES, own, ENOUGH_FOR_ONE, FEW_MESSAGES, message)
+        return "EVALSHA", self._ring.sha, len(keys), *keys, *how
+
+    def connection(self) -> Any:
+        """Another connection to the same Redis, not yet connected."""
+        return self._redis.connection_pool.make_connection()
 
     def attend(self, queues: Sequence[str], listener: str, seconds: float) -> None:
         """Tell that the listener looks at the queues often, for so long; 0: no more.
@@ -193,6 +205,7 @@ class Bell:
 
     def close(self) -> None:
         """Close the connection."""
+        self.closed = True
         self._redis.close()
 
     def _leave(self, lingering: list[str], listener: str) -> None:
@@ -205,6 +218,9 @@ class Bell:
             # The entry expires by itself.
             self._redis.close()
 
+    def _rung(self, queue: str) -> list[str]:
+        return [self._key("lingering", queue), self._list(queue), self._key("attending", queue)]
+
     def _key(self, what: str, queue: str) -> str:
         return f"{self._address.prefix}taskplatform:{what}:{queue}"
 
@@ -213,9 +229,14 @@ class Bell:
 
 
 def ring(queues: Mapping[str, int]) -> bool:
-    """Ring from a process that is no worker; whether somebody attends. Raises Unavailable."""
+    """Ring from a process that is no worker; whether nobody had to be woken. Raises Unavailable."""
+    return clients_bell().ring(queues)
+
+
+def clients_bell() -> Bell:
+    """The bell of a process that is no worker."""
     app = installed()
-    return bell(Address(redis_url(broker_url())) if app is None else address_of(app)).ring(queues)
+    return bell(Address(redis_url(broker_url())) if app is None else address_of(app))
 
 
 _bells: dict[tuple[int, str, str], Bell] = {}

@@ -17,6 +17,7 @@ COMMANDS = {
     "demo": ("demo", "The main job, a failure, a killed worker and a scrape, before your eyes."),
     "enqueue": ("enqueue", "Ask for a run of a pipeline."),
     "runs": ("runs", "List, show, watch, retry, replay and cancel runs."),
+    "why": ("why", "Say in words why a run is where it is, and when it goes on."),
     "events": ("events", "Send events to the runs that wait for them."),
     "pipelines": ("pipelines", "What pipelines there are, and what they would do with open runs."),
     "verify": ("verify", "Try a pipeline under faults: is a step safe to be executed twice?"),

@@ -13,6 +13,7 @@ from taskplatform.cli.output import encode
 from taskplatform.cli.run_hints import hints
 from taskplatform.cli.run_log import log_lines
 from taskplatform.cli.step_table import step_table
+from taskplatform.cli.wait_lines import wait_lines
 from taskplatform.client.view import AttemptView, ErrorView, RunView
 
 _LONGEST_VALUE = 2000
@@ -22,7 +23,13 @@ _MOST_CHILDREN = 20
 def page(view: RunView) -> Group:
     """All that is known of a run, for a person."""
     parts: list[RenderableType] = [heading(view), Text(), step_table(view.steps)]
-    sections = (_children(view), _error(view), log_lines(view.steps, view.id), [_values(view)])
+    sections = (
+        _waits(view),
+        _children(view),
+        _error(view),
+        log_lines(view.steps, view.id),
+        [_values(view)],
+    )
     for section in sections:
         lines = list(section)
         parts += [Text(), *lines] if lines else []
@@ -78,6 +85,12 @@ def _until(view: RunView) -> str:
     if view.due_at is None:
         return ""
     return f", until {words.moment(view.due_at)} ({words.from_now(view.due_at)})"
+
+
+def _waits(view: RunView) -> Iterator[RenderableType]:
+    if view.waits:
+        yield Text("why", style="bold")
+        yield from wait_lines(view.waits)
 
 
 def _children(view: RunView) -> Iterator[RenderableType]:

@@ -39,18 +39,20 @@ def list_command(form: str) -> None:
         "name",
         "pid",
         "busy",
+        "claims/s",
         "queues",
         "pipelines",
         "up",
         "silent",
         whole=("name",),
-        right=("pid",),
+        right=("pid", "claims/s"),
     )
     for one in found:
         made.add_row(
             one.name,
             str(one.pid),
             f"{one.busy}/{one.concurrency} {one.pool}",
+            f"{one.claims_per_second:.1f}",
             ", ".join(one.queues),
             ", ".join(one.pipelines),
             words.took(one.started_at, None),

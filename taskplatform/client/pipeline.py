@@ -114,6 +114,9 @@ class Pipeline(Declaration[In, Out]):
         )
         first = self.steps[0]
         self.check_keys()
+        for limit in self.concurrency:
+            # Whoever enqueues hears of a key that cannot be used, and not a worker later on.
+            limit.scope(model)
         if options.key is UNSET:
             key = self.key_of(model)
         else:

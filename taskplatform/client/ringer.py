@@ -3,9 +3,10 @@
 import importlib
 from collections.abc import Mapping
 
-from taskplatform.celery.ringer import Ringer
+from taskplatform.celery.ringer import Quick, Ringer
 
 _BELL = "taskplatform.celery.bell"
+_LINE = "taskplatform.celery.line"
 
 
 def _bell(queues: Mapping[str, int]) -> bool:
@@ -13,5 +14,10 @@ def _bell(queues: Mapping[str, int]) -> bool:
     return bool(importlib.import_module(_BELL).ring(queues))
 
 
+def _line() -> Quick:
+    made: Quick = importlib.import_module(_LINE).line()
+    return made
+
+
 # Starts its thread when it is first asked to ring.
-RINGER = Ringer(_bell)
+RINGER = Ringer(_bell, _line)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Generic
 from uuid import UUID
 
-from taskplatform.client import again, ringer, shape
+from taskplatform.client import again, ringer, shape, why
 from taskplatform.client.numbers import priority_of
 from taskplatform.client.outputs import last_steps, typed_output
 from taskplatform.client.session import Answer, call
@@ -190,7 +190,9 @@ class Run(Generic[Out]):
         found = call(lambda connection, _: history.get(connection, self.id))
         if found is None:
             raise self._missing()
-        return shape.run_view(found)
+        view = shape.run_view(found)
+        waits = call(lambda connection, _: why.waits(connection, view))
+        return view.model_copy(update={"waits": waits})
 
     def __repr__(self) -> str:
         return f"<Run {self.id} of {self.pipeline!r}: {self._status or self._where()}>"

@@ -73,6 +73,51 @@ class StepView(_View):
         return step if bracket else None
 
 
+class HolderView(_View):
+    """Who has a part of a limit now."""
+
+    run_id: UUID | None
+    pipeline: str | None = None
+    step: str | None = None
+    worker: str | None = None
+    since: datetime | None = None
+
+
+class GateView(_View):
+    """A limit that a branch waits for: so much of it is `used` of `most`, `per` seconds.
+
+    `room_at` is when there is room for one more, if that is known.
+    """
+
+    kind: str
+    name: str
+    key: str
+    most: int | None = None
+    used: int | None = None
+    per: float | None = None
+    state: str | None = None
+    room_at: datetime | None = None
+    holders: list[HolderView] = []
+
+
+class WaitView(_View):
+    """What a branch of an open run does or waits for, in words and in figures.
+
+    `before` is how many come first, `starts_at` when it starts if all goes on as it went lately.
+    """
+
+    step: str
+    state: Literal["executing", "claimed", "ready", "waiting"]
+    why: str
+    reason: str | None = None
+    due_at: datetime | None = None
+    worker: str | None = None
+    queue: str | None = None
+    before: int | None = None
+    starts_at: datetime | None = None
+    gate: GateView | None = None
+
+
 class RunSummary(_View):
     """A run as it stands in a list."""
 
@@ -114,3 +159,4 @@ class RunView(_View):
     parent_run: UUID | None = None
     children: list[UUID] = []
     steps: list[StepView]
+    waits: list[WaitView] = []

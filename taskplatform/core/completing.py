@@ -54,6 +54,11 @@ def complete(declaration: "Declaration[Any]", drafts: Sequence[Draft]) -> tuple[
                 None,
             )
         )
+    for limit in declaration.concurrency:
+        problems += [
+            (problem, None)
+            for problem in declaration.inputs.field_problems("concurrency key", limit.key)
+        ]
     problems += [(problem, step) for step, problem in group_problems(drafts)]
     outputs = [output_of(draft) for draft in drafts]
     if declaration.batch is not None and drafts:
@@ -98,6 +103,8 @@ def _parts(
     parts = _Parts(draft)
     for throttle in draft.throttles:
         wrong += declaration.inputs.field_problems(f"throttle '{throttle.name}' key", throttle.key)
+    for limit in draft.concurrency:
+        wrong += declaration.inputs.field_problems("concurrency key", limit.key)
     if draft.wait is not None:
         wrong += declaration.inputs.field_problems("match", draft.wait.match)
     around = Surroundings(declaration.input, declaration.input_names, outputs, position)
@@ -209,6 +216,10 @@ def _step(declaration: "Declaration[Any]", parts: _Parts) -> Step:
         child=draft.child,
         compensation=undo,
         batch=declaration.batch if draft is declaration.first_draft else None,
+        concurrency=tuple(
+            one.named(f"{declaration.name}.{draft.name}") for one in draft.concurrency
+        ),
+        breakers=draft.breakers,
     )
 
 

@@ -9,6 +9,8 @@ from pydantic import BaseModel
 
 from taskplatform.core import options
 from taskplatform.core.binding import RESERVED_FOR_MAPS
+from taskplatform.core.breaker import Breaker
+from taskplatform.core.concurrency import Concurrency
 from taskplatform.core.draft import Draft, Over
 from taskplatform.core.duration import Duration
 from taskplatform.core.names import is_step_name, parameter_name, step_name
@@ -50,6 +52,8 @@ class Declaring:
         timeout: Duration | None = None,
         queue: str | None = None,
         throttle: Throttle | Sequence[Throttle] | None = None,
+        concurrency: Concurrency | Sequence[Concurrency] | None = None,
+        breaker: Breaker | Sequence[Breaker] | None = None,
         version: int = 1,
         group: str | None = None,
         compensate: Callable[..., Any] | None = None,
@@ -67,6 +71,8 @@ class Declaring:
         timeout: Duration | None = None,
         queue: str | None = None,
         throttle: Throttle | Sequence[Throttle] | None = None,
+        concurrency: Concurrency | Sequence[Concurrency] | None = None,
+        breaker: Breaker | Sequence[Breaker] | None = None,
         version: int = 1,
         group: str | None = None,
         compensate: Callable[..., Any] | None = None,
@@ -89,6 +95,8 @@ class Declaring:
                     timeout=timeout,
                     queue=queue,
                     throttle=throttle,
+                    concurrency=concurrency,
+                    breaker=breaker,
                     version=version,
                     group=group,
                     compensate=compensate,
@@ -111,6 +119,8 @@ class Declaring:
         timeout: Duration | None = None,
         queue: str | None = None,
         throttle: Throttle | Sequence[Throttle] | None = None,
+        concurrency: Concurrency | Sequence[Concurrency] | None = None,
+        breaker: Breaker | Sequence[Breaker] | None = None,
         version: int = 1,
         group: str | None = None,
         compensate: Callable[..., Any] | None = None,
@@ -133,6 +143,8 @@ class Declaring:
                     timeout=timeout,
                     queue=queue,
                     throttle=throttle,
+                    concurrency=concurrency,
+                    breaker=breaker,
                     version=version,
                     group=group,
                     compensate=compensate,

@@ -22,6 +22,7 @@ class Dedup:
     singleton: Singleton
     debounce: Debounce | None
     batch: Batch | None
+    limits_runs: bool = False
 
     @property
     def key(self) -> Key | None:
@@ -39,6 +40,8 @@ class Dedup:
             return f"batch={self.batch!r}: give Batch(size=100, timeout='5s')"
         if not isinstance(given[1], Debounce | None):
             return f"debounce={self.debounce!r}: give Debounce('10s', max_wait='1m')"
+        if self.batch is not None and self.limits_runs:
+            return "batch= begins many runs at once: give concurrency= to the step instead"
         if self.debounce is None:
             return None
         if self.batch is not None:

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from taskplatform.core.breaker import Breaker
+from taskplatform.core.concurrency import Concurrency
 from taskplatform.core.retry import Retry
 from taskplatform.core.shapes import Child, Kind, Wait
 from taskplatform.core.throttle import Throttle
@@ -31,6 +33,8 @@ class Draft:
     timeout: float | None = None
     queue: str | None = None
     throttles: tuple[Throttle, ...] = ()
+    concurrency: tuple[Concurrency, ...] = ()
+    breakers: tuple[Breaker, ...] = ()
     version: int = 1
     group: str | None = None
     compensate: Callable[..., Any] | None = None

@@ -2,10 +2,12 @@
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel
 
+from taskplatform.core.breaker import Breaker
+from taskplatform.core.concurrency import Concurrency
 from taskplatform.core.draft import Draft, Over
 from taskplatform.core.duration import Duration, seconds
 from taskplatform.core.names import is_event_name, is_queue_name, is_step_name
@@ -14,6 +16,8 @@ from taskplatform.core.shapes import Kind
 from taskplatform.core.throttle import Throttle
 
 _MOST_PARALLEL = 2**31 - 1
+
+Named = TypeVar("Named", Throttle, Concurrency, Breaker)
 
 
 def draft_of(
@@ -24,6 +28,8 @@ def draft_of(
     timeout: Duration | None,
     queue: str | None,
     throttle: Throttle | Sequence[Throttle] | None,
+    concurrency: Concurrency | Sequence[Concurrency] | None,
+    breaker: Breaker | Sequence[Breaker] | None,
     version: int,
     group: str | None,
     compensate: Callable[..., Any] | None,
@@ -44,6 +50,8 @@ def draft_of(
         timeout=at_most("timeout", timeout),
         queue=queue_of(queue),
         throttles=throttles_of(throttle),
+        concurrency=concurrency_of(concurrency),
+        breakers=breakers_of(breaker),
         version=version_of(version),
         group=group_of(group),
         compensate=None if compensate is None else function_of("compensate", compensate),
@@ -55,13 +63,37 @@ def draft_of(
 
 def throttles_of(value: Throttle | Sequence[Throttle] | None) -> tuple[Throttle, ...]:
     """One throttle or several, as several; raises ValueError."""
-    several = () if value is None else (value,) if isinstance(value, Throttle) else tuple(value)
+    return _several("throttle", value, Throttle, "Throttle(name, limit=..., per=...)")
+
+
+def concurrency_of(
+    value: Concurrency | Sequence[Concurrency] | None, *, of_runs: bool = False
+) -> tuple[Concurrency, ...]:
+    """One concurrency limit or several, as several; raises ValueError."""
+    several = _several("concurrency", value, Concurrency, "Concurrency(5, key=...)")
     for one in several:
-        if not isinstance(one, Throttle):
-            raise ValueError(f"throttle={one!r}: give Throttle(name, limit=..., per=...)")
+        if one.overlap != "queue" and not of_runs:
+            raise ValueError(
+                f"concurrency overlap={one.overlap!r} is about runs: give it to the pipeline"
+            )
+    if len({one.overlap for one in several}) > 1:
+        raise ValueError("concurrency: its limits have different overlap=; give them one")
+    return several
+
+
+def breakers_of(value: Breaker | Sequence[Breaker] | None) -> tuple[Breaker, ...]:
+    """One breaker or several, as several; raises ValueError."""
+    return _several("breaker", value, Breaker, "Breaker(name)")
+
+
+def _several(option: str, value: Any, kind: type[Named], example: str) -> tuple[Named, ...]:
+    several = () if value is None else (value,) if isinstance(value, kind) else tuple(value)
+    for one in several:
+        if not isinstance(one, kind):
+            raise ValueError(f"{option}={one!r}: give {example}")
     names = [one.name for one in several]
     if len(set(names)) != len(names):
-        raise ValueError("two throttles have one name: keep one of them")
+        raise ValueError(f"{option}: two have one name; keep one, or name them apart")
     return several
 
 

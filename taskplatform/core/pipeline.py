@@ -12,6 +12,7 @@ from typing_extensions import TypeVar
 from taskplatform.core import registry
 from taskplatform.core.batching import Batch
 from taskplatform.core.completing import complete
+from taskplatform.core.concurrency import Concurrency
 from taskplatform.core.debounce import Debounce
 from taskplatform.core.declaring import Declaring
 from taskplatform.core.dedup import Dedup, Singleton
@@ -19,7 +20,7 @@ from taskplatform.core.draft import Draft
 from taskplatform.core.duration import Duration
 from taskplatform.core.inputs import Inputs, Key
 from taskplatform.core.names import is_pipeline_name
-from taskplatform.core.options import above_zero, at_most, queue_of, retry_of
+from taskplatform.core.options import above_zero, at_most, concurrency_of, queue_of, retry_of
 from taskplatform.core.retry import Retry
 from taskplatform.core.sealing import vault
 from taskplatform.core.stages import Stage, staged
@@ -54,6 +55,7 @@ class Declaration(Declaring, Generic[In, Out]):
         singleton: Singleton = "return",
         debounce: Debounce | None = None,
         batch: Batch | None = None,
+        concurrency: Concurrency | Sequence[Concurrency] | None = None,
         input_names: Sequence[str] = ("input",),
     ) -> None:
         """Declare and register a pipeline.
@@ -63,7 +65,8 @@ class Declaration(Declaring, Generic[In, Out]):
         fields. `singleton` says what an enqueue does whose key an active run owns; `debounce`
         makes one run of a burst, `batch` executes the first step once for many runs. A run that
         lasts longer than `run_timeout` fails, and one that has not started
-        `queue_timeout` after it was ready. Raises DeclarationError.
+        `queue_timeout` after it was ready. `concurrency` limits the runs that have begun and not
+        ended. Raises DeclarationError.
         """
         super().__init__()
         self.name = name
@@ -86,9 +89,13 @@ class Declaration(Declaring, Generic[In, Out]):
             self.queue_timeout = at_most("queue_timeout", queue_timeout)
             self.idempotency = at_most("idempotency", idempotency)
             self.queue = queue_of(queue)
+            limits = concurrency_of(concurrency, of_runs=True)
+            self.concurrency = tuple(one.named(name) for one in limits)
         except ValueError as error:
             raise self.error(str(error)) from None
-        dedup = Dedup(self.name, key, self.idempotency, singleton, debounce, batch)
+        dedup = Dedup(
+            name, key, self.idempotency, singleton, debounce, batch, bool(self.concurrency)
+        )
         if problem := dedup.problem():
             raise self.error(problem)
         self.singleton, self.debounce, self.batch = singleton, debounce, batch
@@ -109,6 +116,11 @@ class Declaration(Declaring, Generic[In, Out]):
             self.finalize()
         assert self._steps is not None
         return self._steps
+
+    @property
+    def is_final(self) -> bool:
+        """Whether its steps are complete and checked."""
+        return self._steps is not None
 
     def check_keys(self) -> None:
         """Raise NoSecretKey if it declares secrets, in an output too, and there is no key."""

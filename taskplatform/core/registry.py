@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from taskplatform.core.disagreements import disagreements
 from taskplatform.core.names import HANDLER_PREFIX, near
 from taskplatform.errors import DeclarationError, PipelineNotFound
 
@@ -79,6 +80,7 @@ def finalize_all() -> None:
                         f"{other.limit} per {other.per:g} s in '{where}': give it one limit, or "
                         "another name"
                     )
+    problems += disagreements(all())
     if problems:
         raise DeclarationError("\n".join(problems))
 

@@ -68,4 +68,4 @@ def output_steps(declaration: Declaration[Any]) -> tuple[str, ...]:
 def same_segment(declaration: Declaration[Any], a: Step, b: Step, default_queue: str) -> bool:
     """Whether b may follow a within one shift: on the same queue, and with nothing to wait for."""
     default = declaration.queue or default_queue
-    return b.kind is Kind.BODY and (a.queue or default) == (b.queue or default) and not b.throttles
+    return b.kind is Kind.BODY and (a.queue or default) == (b.queue or default) and not b.is_limited

@@ -10,6 +10,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from taskplatform.core.batching import Batch
 from taskplatform.core.binding import Bound, Source
+from taskplatform.core.breaker import Breaker
+from taskplatform.core.concurrency import Concurrency
 from taskplatform.core.context import Context
 from taskplatform.core.json import Codec, describe
 from taskplatform.core.retry import Retry
@@ -52,11 +54,18 @@ class Step:
     child: Child | None = field(default=None, repr=False)
     compensation: "Step | None" = field(default=None, repr=False)
     batch: Batch | None = None
+    concurrency: tuple[Concurrency, ...] = ()
+    breakers: tuple[Breaker, ...] = ()
 
     @cached_property
     def task_name(self) -> str:
         """The name of its Celery task."""
         return f"{self.pipeline}.{self.name}"
+
+    @cached_property
+    def is_limited(self) -> bool:
+        """Whether a body may have to wait for something outside of its run."""
+        return bool(self.throttles or self.concurrency or self.breakers)
 
     @property
     def has_body(self) -> bool:

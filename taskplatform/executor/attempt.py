@@ -30,7 +30,9 @@ def attempt(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome:
     branch.progress, branch.log = NO_PROGRESS, None
     middlewares = around(branch.step)
     if not middlewares:
+        branch.claimed.gates = None
         return _execute(child, branch, arguments)
+    gates = branch.claimed.gates = {}
     came_to: list[Outcome] = []
 
     def execute() -> Outcome:
@@ -45,6 +47,9 @@ def attempt(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome:
         child.transaction,
         branch.claimed.work_id,
         branch.claimed.epoch,
+        gates,
+        child.link.breakers,
+        lambda: branch.raised,
     )
     outcome = compose(middlewares, known, execute)()
     if came_to and outcome is not came_to[0]:

@@ -20,20 +20,19 @@ from taskplatform.core.shapes import Kind
 from taskplatform.core.step import Unreadable
 from taskplatform.errors import PipelineNotFound, Unavailable
 from taskplatform.executor import company, standing, verdict
+from taskplatform.executor.admission import admit, give_up
 from taskplatform.executor.attempt import arguments_of, attempt
 from taskplatform.executor.begun import Revoked
 from taskplatform.executor.branch import Branch, open_branch
 from taskplatform.executor.child import Child
 from taskplatform.executor.company import Pending
 from taskplatform.executor.ending import fails
+from taskplatform.executor.impatience import PATIENCE, Impatience
 from taskplatform.executor.rests import move, rests, spawn
 from taskplatform.storage.claim import Claimed
 from taskplatform.storage.settlement import Keep, Settlement
 
 logger = logging.getLogger(__name__)
-
-# Outcomes that have waited this long are committed while the next body still runs.
-PATIENCE = 0.01
 
 Ring = Callable[[dict[str, int]], None]
 # What became of a transactional body: stored, to be settled as it says, or refused (None).
@@ -67,7 +66,7 @@ class Batch:
         self._child.slot.revoke = self._child.slot.owes = False
         wave = self._open(claimed)
         # The first outcome of a lone branch is committed at once: nobody has to be impatient.
-        with _Impatience(self) if len(wave) > 1 else nullcontext():
+        with Impatience(self.commit) if len(wave) > 1 else nullcontext():
             while wave:
                 self._child.slot.batch = len(wave)
                 self._room = verdict.Room()
@@ -78,8 +77,11 @@ class Batch:
 
     def _open(self, claimed: Sequence[Claimed]) -> list[Branch]:
         branches: list[Branch] = []
-        others: list[Settlement] = []
+        others = admit(self._child, claimed)
+        refused = {one.work_id for one in others}
         for one in claimed:
+            if one.work_id in refused:
+                continue
             try:
                 declaration = registry.get(one.pipeline)
             except PipelineNotFound as error:
@@ -108,7 +110,8 @@ class Batch:
                 self._release([*self._going_on, *wave[position:]])
                 self._going_on = []
                 return
-            if monotonic() - self._oldest > PATIENCE:
+            # Who waits for its slots should not wait for the rest of the wave.
+            if branch.claimed.gates or monotonic() - self._oldest > PATIENCE:
                 self.commit()
         self.commit()
 
@@ -207,6 +210,9 @@ class Batch:
         except psycopg.Error as error:
             self._settle_apart(pending, error)
             return
+        lost = [branch for branch, one, _ in pending if one.work_id not in accepted]
+        if ready := give_up(self._child, lost):
+            self._ring(ready)
         self._go_on(pending, accepted)
 
     def _go_on(self, pending: list[Pending], accepted: set[int]) -> None:
@@ -267,29 +273,3 @@ def _still_here(
         if claimed.work_id in kept or claimed.work_id not in moved:
             here.append(branch)
     return here
-
-
-class _Impatience:
-    """Commits the outcomes of a batch while one of its bodies takes longer than expected."""
-
-    def __init__(self, batch: Batch) -> None:
-        self._batch = batch
-        self._done = threading.Event()
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._watch, name="batch-commit", daemon=True)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-
-    def _watch(self) -> None:
-        try:
-            while not self._done.wait(PATIENCE):
-                self._batch.commit(older_than=PATIENCE)
-        except BaseException as error:
-            self._error = error

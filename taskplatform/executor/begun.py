@@ -87,6 +87,7 @@ class Begun:
         step, limit = self._branch.step, self._child.time_limit
         conceal = self._log.conceal
         raised: BaseException | None = None
+        put_off: BaseException | None = None
         outcome: Outcome
         try:
             try:
@@ -96,6 +97,7 @@ class Begun:
         except (HandedBack, Unwanted):
             outcome = Interrupted()
         except RetryAfter as error:
+            put_off = error
             outcome = PutOff(error.seconds, Failure.of(error, conceal))
         except Permanent as error:
             raised, outcome = error, Failed(Failure.of(error, conceal), permanent=True)
@@ -104,6 +106,8 @@ class Begun:
         except BaseException as error:
             raised, outcome = error, Failed(Failure.of(error, conceal))
         limit.disarm()
+        if step.breakers:
+            self._branch.raised = raised or put_off
         self._end(outcome, raised)
         return outcome
 

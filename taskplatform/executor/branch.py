@@ -22,6 +22,7 @@ class Branch:
 
     `place` is where its stage is, if all those before it and none after it have outputs; else -1.
     `company` are the others of its batch, while it leads one, `came_to` is what one of them did.
+    `raised` is what ended the last body of a step with breakers.
     """
 
     claimed: Claimed
@@ -38,6 +39,7 @@ class Branch:
     log: str | None = None
     company: "list[Branch]" = field(default_factory=list)
     came_to: Outcome | Settlement | None = None
+    raised: BaseException | None = None
     claimed_at: float = field(default_factory=monotonic)
 
     @property

@@ -5,7 +5,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TypeVar
 from uuid import UUID
@@ -167,9 +167,10 @@ class Child:
     def _claimable(self) -> Sequence[str]:
         return self.link.paused.others(registry.names(), self.connection)
 
-    def remember(self, claimed: Iterable[Claimed]) -> None:
+    def remember(self, claimed: Sequence[Claimed]) -> None:
         """Note the highest epoch that was given, so that the next claim reads only its own."""
         self.last_epoch = max([self.last_epoch, *(one.epoch for one in claimed)])
+        self.slot.claimed += len(claimed)
 
     def settle(self, settlements: Sequence[Settlement]) -> set[int]:
         """Commit, for as long as it takes; return the ids of the work that was accepted.

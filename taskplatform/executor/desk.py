@@ -163,6 +163,7 @@ class Desk(Child):
                 slot = seat.slot
                 slot.revoke = False
                 slot.wait(one.work_id)
+                slot.claimed += 1
                 slot.batch, slot.state = 1, SHIFT
             self._taken += len(found)
         return list(found)

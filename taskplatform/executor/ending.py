@@ -23,6 +23,7 @@ from taskplatform.storage.settlement import (
     PutBack,
     Result,
     Settlement,
+    Slots,
     Then,
 )
 
@@ -33,9 +34,12 @@ def settled(
     result: Result | None = None,
     attempt: Attempt | None = None,
     handlers: Sequence[Handler] = (),
+    *,
+    ends_limited: bool = False,
     **forked: Any,
 ) -> Settlement:
-    """What becomes of claimed work."""
+    """What becomes of claimed work; `ends_limited`: its run ends, and may have slots of its own."""
+    gates = claimed.gates
     return Settlement(
         claimed.work_id,
         claimed.epoch,
@@ -47,6 +51,7 @@ def settled(
         None,
         claimed.branch != "",
         claimed.parent_run,
+        slots=Slots(tuple(gates.items()) if gates else ()) if gates or ends_limited else None,
         **forked,
     )
 
@@ -73,7 +78,8 @@ def succeeded(
     )
     output = _output(names, outputs)
     made = _handlers(claimed, declaration, default_queue, "task.completed", output)
-    return settled(claimed, end, result=result, handlers=made)
+    limited = bool(declaration.concurrency)
+    return settled(claimed, end, result=result, handlers=made, ends_limited=limited)
 
 
 def _output(names: Sequence[str], outputs: dict[str, bytes]) -> orjson.Fragment:
@@ -103,7 +109,10 @@ def failed(
         key_seconds=declaration.idempotency,
     )
     made = _handlers(claimed, declaration, default_queue, "task.failed", orjson.Fragment(error))
-    return settled(claimed, end, attempt=attempt, result=result, handlers=made)
+    limited = bool(declaration.concurrency)
+    return settled(
+        claimed, end, attempt=attempt, result=result, handlers=made, ends_limited=limited
+    )
 
 
 def fail(

@@ -8,6 +8,7 @@ import psycopg
 from taskplatform.errors import Unavailable
 from taskplatform.executor.pace import Pace
 from taskplatform.executor.paused import Paused
+from taskplatform.middleware import Breakers
 from taskplatform.storage import leases
 from taskplatform.storage.connection import Session, connect
 
@@ -19,6 +20,7 @@ class Link:
         self.lock = threading.RLock()
         self.pace = Pace()
         self.paused = Paused()
+        self.breakers = Breakers()
         self._url = url
         self._name = name
         self._connection: Session | None = None

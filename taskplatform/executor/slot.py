@@ -21,6 +21,7 @@ _SEQUENCE = 24  # note: work, epoch, started, hard deadline
 _REVOKE, _CANCELLED, _INTERRUPT, _OWES, _REFUSED, _BATCH = 64, 65, 66, 67, 72, 80
 _REPORT_SEQUENCE = 88  # report: work, epoch, started, beat, silence, done, total
 _WAITS, _WAITS_FOR = 152, 160
+_CLAIMED = 168
 
 FREE, IDLE, SHIFT = 0, 1, 2
 
@@ -140,6 +141,15 @@ class Slot:
     @refused.setter
     def refused(self, value: int) -> None:
         self._set(_REFUSED, value)
+
+    @property
+    def claimed(self) -> int:
+        """How many branches this child has claimed so far."""
+        return self._get(_CLAIMED)
+
+    @claimed.setter
+    def claimed(self, value: int) -> None:
+        self._set(_CLAIMED, value)
 
     def begin(self, work_id: int, epoch: int, hard_deadline_ns: int) -> int:
         """Note that the body of (work, epoch) starts now; when that is."""

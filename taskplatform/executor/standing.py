@@ -153,6 +153,17 @@ def parked(claimed: Claimed, queue: str, why: str) -> Settlement:
     return settled(claimed, then)
 
 
+def given_back(claimed: Claimed, queue: str) -> Settlement:
+    """Give back a row as it is, because nobody can tell whether its run may begin."""
+    then = PutBack(
+        claimed.step,
+        claimed.queue or queue,
+        failures=claimed.failures,
+        put_off=claimed.put_off,
+    )
+    return settled(claimed, then)
+
+
 def made_ready(settlements: Sequence[Settlement]) -> dict[str, int]:
     """How many rows by queue are ready now, or will be in a moment, by what was committed."""
     ready: Counter[str] = Counter()

@@ -10,9 +10,12 @@ from contextlib import contextmanager
 
 from taskplatform.core.step import Step
 from taskplatform.middleware.batch import batch
+from taskplatform.middleware.breaker import breaker
 from taskplatform.middleware.chain import AroundStep, Proceed, StepAttempt, compose
+from taskplatform.middleware.concurrency import concurrency
 from taskplatform.middleware.debounce import debounce
 from taskplatform.middleware.enqueuing import AroundEnqueue, Enqueuing, entered
+from taskplatform.middleware.known import Breakers
 from taskplatform.middleware.own import own_enqueue, own_step
 from taskplatform.middleware.singleton import singleton
 from taskplatform.middleware.throttle import throttle
@@ -20,7 +23,7 @@ from taskplatform.middleware.throttle import throttle
 # Outermost first: what a key is decides what waits for it.
 AROUND_ENQUEUE: tuple[AroundEnqueue, ...] = (singleton, debounce, batch)
 # Outermost first. A grant is void if it is not used at once, so nothing may come after it.
-AROUND_STEP: tuple[AroundStep, ...] = (throttle,)
+AROUND_STEP: tuple[AroundStep, ...] = (breaker, concurrency, throttle)
 
 _PLATFORMS = tuple(contextmanager(one) for one in AROUND_ENQUEUE)
 
@@ -29,6 +32,7 @@ __all__ = [
     "AROUND_STEP",
     "AroundEnqueue",
     "AroundStep",
+    "Breakers",
     "Enqueuing",
     "Proceed",
     "StepAttempt",
@@ -41,7 +45,7 @@ __all__ = [
 def around(step: Step) -> Sequence[AroundStep]:
     """What is put around an attempt at this step, outermost first; most have nothing."""
     own = own_step()
-    return (*own, *AROUND_STEP) if step.throttles else own
+    return (*own, *AROUND_STEP) if step.is_limited else own
 
 
 @contextmanager

@@ -2,21 +2,25 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 from taskplatform.core.outcome import Outcome
 from taskplatform.core.step import Step
+from taskplatform.middleware.known import Breakers
 from taskplatform.storage.connection import Session
+from taskplatform.storage.slots import Asking
 
 
 @dataclass(frozen=True, slots=True)
 class StepAttempt:
     """What a middleware may know: the attempt that is about to start.
 
-    `transaction` opens one on a connection that nobody else uses meanwhile.
+    `transaction` opens one on a connection that nobody else uses meanwhile. `gates` are those at
+    which the attempt has asked for a slot, with their limits: whatever it comes to, they are given
+    back. `raised` is what ended the body, if the step has breakers.
     """
 
     step: Step
@@ -26,6 +30,14 @@ class StepAttempt:
     transaction: Callable[[], AbstractContextManager[Session]]
     work_id: int = 0
     epoch: int = 0
+    gates: dict[str, int] = field(default_factory=dict)
+    breakers: Breakers = field(default_factory=Breakers)
+    raised: Callable[[], BaseException | None] = lambda: None
+
+    @property
+    def asking(self) -> Asking:
+        """Who asks for slots."""
+        return Asking(self.work_id, self.run_id, self.epoch)
 
 
 Proceed = Callable[[], Outcome]

@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from taskplatform.errors import RunNotFound
+from taskplatform.storage import slots
 from taskplatform.storage.begun import begun
 from taskplatform.storage.connection import Session
 from taskplatform.storage.join_sql import DERIVE, WAKE_PARENTS
@@ -69,11 +70,20 @@ def cancel(connection: Session, run_id: UUID, *, again: bool = False) -> bool:
     Raises RunNotFound.
     """
     with connection.transaction():
-        return perform(connection, cancelling(run_id, again=again))
+        cancelled, limited = perform(connection, cancelling(run_id, again=again))
+        if limited:
+            slots.let_go(connection, slots.free(connection, (), limited, {}))
+    return cancelled
 
 
-def cancelling(run_id: UUID, *, again: bool = False, unless_begun: bool = False) -> Script[bool]:
-    """Like `cancel`, as a part of a transaction; `unless_begun` leaves a run that has begun."""
+def cancelling(
+    run_id: UUID, *, again: bool = False, unless_begun: bool = False
+) -> Script[tuple[bool, list[UUID]]]:
+    """Like `cancel`, as a part of a transaction; `unless_begun` leaves a run that has begun.
+
+    Also answers which runs had slots: they are free when the transaction commits, and whoever
+    waits for them hears of it from a supervisor, if nobody else tells.
+    """
     runs: set[UUID] = set()
     above: set[UUID] = set()
     before: dict[UUID, str] = {}
@@ -94,10 +104,15 @@ def cancelling(run_id: UUID, *, again: bool = False, unless_begun: bool = False)
         look = Statement(_BEGUN, {"run_id": run_id})
         _, [[has_begun]] = yield [Statement(_LOCK_WORK, values), look]
         if has_begun:
-            return False
-    statements = [Statement(_LOCK_WORK, values), Statement(_CANCEL, values)]
+            return False, []
+    statements = [
+        Statement(_LOCK_WORK, values),
+        *slots.outliving(values["runs"]),
+        Statement(_CANCEL, values),
+    ]
     if above:
         statements.append(Statement(WAKE_PARENTS, {"runs": [run_id]}))
         statements.append(Statement(DERIVE, {"runs": list(above), "given_back": False}))
-    _, cancelled, *_ = yield statements
-    return run_id in {row[0] for row in cancelled} or (again and before[run_id] == "cancelled")
+    _, limited, _, ended, *_ = yield statements
+    done = run_id in {row[0] for row in ended} or (again and before[run_id] == "cancelled")
+    return done, values["runs"] if limited else []

@@ -20,6 +20,7 @@ class Claimed:
     marked running with this claim. `branch` is empty for the run's main row; `position` and `item`
     are an item's place and JSON. `rest` is what the row rested on, `open_branches` whether some of
     those it forked have not ended. `error` is what makes a `failing` run fail.
+    `gates`, which no claim tells, are those at which slots were asked for, with their limits.
     """
 
     work_id: int
@@ -46,6 +47,7 @@ class Claimed:
     failing: bool = False
     error: bytes | None = None
     parent_run: UUID | None = None
+    gates: dict[str, int] | None = None
 
 
 # SKIP LOCKED: nobody ever waits here.

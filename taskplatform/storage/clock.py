@@ -45,6 +45,11 @@ _MOVES = (
     SET started_at = started_at - {_BACK}, finished_at = finished_at - {_BACK}
     """,
     f"UPDATE taskplatform.reservations SET until = until - {_BACK}",
+    f"UPDATE taskplatform.slots SET since = since - {_BACK}",
+    f"UPDATE taskplatform.breakers SET since = since - {_BACK}, until = until - {_BACK}",
+    # Far away first: two of one breaker would be at one time for a moment.
+    f"UPDATE taskplatform.breaker_counts SET began = began - {_BACK} - interval '300000 days'",
+    "UPDATE taskplatform.breaker_counts SET began = began + interval '300000 days'",
     f"UPDATE taskplatform.limits SET changed_at = changed_at - {_BACK}",
     f"UPDATE taskplatform.throttle_slots SET granted_at = granted_at - {_BACK}",
     f"UPDATE taskplatform.crashes SET crashed_at = crashed_at - {_BACK}",

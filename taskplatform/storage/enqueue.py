@@ -1,7 +1,7 @@
 """Store new runs: set-based, durable when it returns, safe to repeat with the same ids."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from taskplatform.errors import Conflict, KeyBusy
 from taskplatform.storage import bursts, dedup, keys
 from taskplatform.storage.connection import Session, one_trip
 from taskplatform.storage.known import Enqueued, created, find, known, names, wanted_keys
-from taskplatform.storage.new_run import NewRun, inserts
+from taskplatform.storage.new_run import NewRun, insert_plain, inserts, is_plain
 from taskplatform.storage.script import Statement, perform
 
 _TRIES = 5
@@ -28,6 +28,10 @@ def enqueue(connection: Session, rows: Sequence[NewRun], *, again: bool = False)
 
     Raises RequestIdReused and KeyTaken (nothing is stored), and KeyBusy.
     """
+    if len(rows) == 1 and not again and is_plain(rows[0]) and _is_alone(connection):
+        with suppress(psycopg.errors.UniqueViolation):
+            insert_plain(connection, rows[0])
+            return [Enqueued(rows[0].id, "queued", True)]
     found: dict[UUID, Enqueued] = {}
     rest, stands_for = bursts.gathered(rows)
     for _ in range(_TRIES):
@@ -45,7 +49,7 @@ def enqueue(connection: Session, rows: Sequence[NewRun], *, again: bool = False)
 
 
 def _repeat(connection: Session, rows: list[NewRun], again: bool) -> dict[UUID, Enqueued]:
-    alone = connection.autocommit and (connection.info.transaction_status == TransactionStatus.IDLE)
+    alone = _is_alone(connection)
     for left in reversed(range(_TRIES)):
         try:
             with _busy_keys_named(rows):
@@ -54,6 +58,10 @@ def _repeat(connection: Session, rows: list[NewRun], again: bool) -> dict[UUID, 
             if not (alone and left):
                 raise
     raise AssertionError
+
+
+def _is_alone(connection: Session) -> bool:
+    return connection.autocommit and connection.pgconn.transaction_status == TransactionStatus.IDLE
 
 
 def _transact(

@@ -123,7 +123,7 @@ DELETE FROM taskplatform.reservations v WHERE v.id IN (
 """
 
 _STANDING = """
-SELECT w.step, w.gate, w.waiting_for,
+SELECT w.id, w.step, w.gate, w.waiting_for,
        (SELECT count(*) FROM (
             SELECT FROM taskplatform.work f
             WHERE f.gate = w.gate AND (f.priority, -f.id) > (w.priority, -w.id)
@@ -156,6 +156,7 @@ class Room:
 class Standing:
     """Where a branch of a run stands in line: so many, of so much weight, are before it."""
 
+    work_id: int
     step: str
     gate: str
     waiting_for: str | None

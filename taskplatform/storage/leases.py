@@ -36,8 +36,10 @@ WHERE holder IS NOT NULL
   AND NOT EXISTS (SELECT FROM taskplatform.holders h WHERE h.id = w.holder)
 """
 
+# A slot without its holder is free already.
 _FORGET = """
-DELETE FROM taskplatform.holders WHERE id = ANY (%s::bigint[])
+WITH slots AS (DELETE FROM taskplatform.slots WHERE holder = ANY (%(holders)s::bigint[]))
+DELETE FROM taskplatform.holders WHERE id = ANY (%(holders)s::bigint[])
 """
 
 _CRASHES = """
@@ -74,7 +76,7 @@ def lost(connection: Session) -> list[int]:
 
 def forget(connection: Session, *holders: int) -> None:
     """Remove holders; what they still hold is found as orphaned."""
-    connection.execute(_FORGET, (list(holders),))
+    connection.execute(_FORGET, {"holders": list(holders)})
 
 
 def any_expired(connection: Session) -> bool:

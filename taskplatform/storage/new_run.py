@@ -12,6 +12,7 @@ import orjson
 from taskplatform.core.debounce import Debounce
 from taskplatform.core.dedup import Singleton
 from taskplatform.storage.connection import Session
+from taskplatform.storage.direct import Hot, ask
 from taskplatform.storage.script import Statement
 
 # Seconds for which a point of priority puts work ahead of what was made before it.
@@ -88,11 +89,23 @@ _SELDOM = (
     "replay_from",
 )
 
+
+def _priority_of(pipeline: str) -> str:
+    return f"(SELECT p.priority FROM taskplatform.priorities p WHERE p.pipeline = {pipeline})"
+
+
+def _rank(start: str, ageing: str) -> str:
+    return (
+        f"(extract(epoch FROM {start}) * 1000000)::bigint"
+        f" - (priority * {ageing}::double precision * 1000000)::bigint"
+    )
+
+
 # Rows go in by request id, so that two batches with the same ones wait in one direction only;
 # work goes in by run id, which is the order of the call. Nothing is joined, so that no plan can
 # be a bad one: the key is looked up row by row. The rank counts from when a run is to start, and
 # never changes while it waits: what waits overtakes, in time, whatever was made later.
-_INSERT = """
+_INSERT = f"""
 WITH given AS MATERIALIZED (
     SELECT *, CASE WHEN delay > 0 THEN clock_timestamp() + make_interval(secs => delay)
                    WHEN moment > clock_timestamp() THEN moment END AS due_at
@@ -107,8 +120,7 @@ WITH given AS MATERIALIZED (
                                    start_by, fair_key)
     SELECT id, %b, key, owner, CASE WHEN due_at IS NULL THEN 'queued' ELSE 'scheduled' END,
            due_at,
-           coalesce(priority, (SELECT p.priority FROM taskplatform.priorities p
-                               WHERE p.pipeline = %b), 0),
+           coalesce(priority, {_priority_of("%b")}, 0),
            coalesce(input, 'null'), request_id,
            coalesce(forced, false), replay_of, replay_from,
            coalesce(due_at, clock_timestamp()) + make_interval(secs => run_timeout),
@@ -125,13 +137,47 @@ WITH given AS MATERIALIZED (
 INSERT INTO taskplatform.work (run_id, pipeline, step, queue, priority, rank, lane, due_at,
                                rest)
 SELECT id, pipeline, %b, %b, priority,
-       (extract(epoch FROM coalesce(due_at, statement_timestamp())) * 1000000)::bigint
-           - (priority * %b::double precision * 1000000)::bigint,
+       {_rank("coalesce(due_at, statement_timestamp())", "%b")},
        coalesce(fair_key, ''),
        coalesce(due_at, clock_timestamp() + make_interval(secs => %b::double precision)), %b
 FROM stored ORDER BY id
 RETURNING run_id, due_at IS NOT NULL AND rest IS NULL
 """
+
+# A run of the plainest kind, whose id is new: nothing to decide, and nothing to read.
+_INSERT_ONE = Hot(f"""
+WITH stored AS (
+    INSERT INTO taskplatform.runs (id, pipeline, key, owner, status, priority, input, forced,
+                                   deadline, start_by, fair_key)
+    VALUES (%(id)s, %(pipeline)s, %(key)s, %(owner)s, 'queued',
+            coalesce(nullif(%(priority)s::int, 0), {_priority_of("%(pipeline)s")}, 0),
+            %(input)s, %(forced)s,
+            clock_timestamp() + make_interval(secs => %(run_timeout)s),
+            clock_timestamp() + make_interval(secs => %(queue_timeout)s), %(fair_key)s)
+    RETURNING id, pipeline, priority, fair_key
+)
+INSERT INTO taskplatform.work (run_id, pipeline, step, queue, priority, rank, lane)
+SELECT id, pipeline, %(first_step)s::text, %(queue)s::text, priority,
+       {_rank("statement_timestamp()", "%(ageing)s")}, coalesce(fair_key, '')
+FROM stored
+""")
+
+
+def is_plain(row: NewRun) -> bool:
+    """Whether the run is to start at once and concerns no other."""
+    return not (
+        row.owned_key is not None
+        or row.request_id is not None
+        or row.hold
+        or row.delay is not None
+        or row.at is not None
+        or row.replay_of is not None
+    )
+
+
+def insert_plain(connection: Session, row: NewRun) -> None:
+    """Store one plain run. Raises UniqueViolation if its id is stored already."""
+    ask(connection, _INSERT_ONE, {name: getattr(row, name) for name in _INSERT_ONE.places})
 
 
 def insert(connection: Session, rows: Sequence[NewRun]) -> None:

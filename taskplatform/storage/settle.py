@@ -7,14 +7,16 @@ write joins the work row on the epoch: a late writer matches nothing and is refu
 
 from collections import Counter
 from collections.abc import Sequence
-from operator import attrgetter
 from typing import Any
 
 from psycopg import Cursor
+from psycopg.pq import TransactionStatus
 
-from taskplatform.storage import fork_sql, join_sql, settle_rows, waits
+from taskplatform.storage import fork_sql, join_sql, settle_rows, slots, waits
 from taskplatform.storage import settle_sql as sql
 from taskplatform.storage.connection import Session, one_trip
+from taskplatform.storage.dispatch import release_due
+from taskplatform.storage.settle_plain import advance, finish, is_plain, is_plain_end
 from taskplatform.storage.settle_rows import Row, encode
 from taskplatform.storage.settlement import (
     End,
@@ -45,70 +47,19 @@ def settle(
     """
     if any(one.expected is not None for one in settlements):
         return _settle_expected(connection, settlements, worker)
+    if any(one.slots is not None for one in settlements):
+        return _settle_slots(connection, settlements, worker, woken)
     first = not again and all(one.result is not None and one.result.first for one in settlements)
-    if all(_is_plain(one) for one in settlements):
-        return _advance(connection, settlements, worker, first)
-    if all(_is_plain_end(one) for one in settlements):
-        return _finish(connection, settlements, worker, first)
+    if all(is_plain(one) for one in settlements):
+        return advance(connection, settlements, worker, first)
+    if all(is_plain_end(one) for one in settlements):
+        return finish(connection, settlements, worker, first)
     with one_trip(connection):
         locked = _lock(connection, settlements)
         going_on = _write(connection, settlements, worker)
     if woken is not None:
         woken.update(queue for cursor in going_on for (queue,) in cursor)
     return {row[0] for row in locked}
-
-
-def _is_plain(one: Settlement) -> bool:
-    """A short step ended well, and the holder goes on with the next one."""
-    return one.result is not None and isinstance(one.then, Keep) and not one.then.mark
-
-
-def _advance(
-    connection: Session, settlements: Sequence[Settlement], worker: str, first: bool
-) -> set[int]:
-    rows = []
-    for one in sorted(settlements, key=_by_work):
-        if one.result and isinstance(one.then, Keep):
-            row = settle_rows.result(one, one.result)
-            row["next"] = one.then.step
-            rows.append(row)
-    statement = sql.ADVANCE_FIRST if first else sql.ADVANCE
-    answer = connection.execute(statement, {"rows": encode(rows), "worker": worker})
-    return {row[0] for row in answer}
-
-
-_by_work = attrgetter("work_id")
-
-
-def _is_plain_end(one: Settlement) -> bool:
-    """The last step ended well, and nobody but the run itself is concerned."""
-    then = one.then
-    return (
-        one.result is not None
-        and isinstance(then, End)
-        and then.status == "succeeded"
-        and not then.owns_key
-        and not one.handlers
-        and one.parent_run is None
-    )
-
-
-def _finish(
-    connection: Session, settlements: Sequence[Settlement], worker: str, first: bool
-) -> set[int]:
-    ordered = sorted(settlements, key=_by_work)
-    rows = []
-    for one in ordered:
-        if one.result and isinstance(one.then, End):
-            row = settle_rows.result(one, one.result)
-            row["output_step"] = one.then.output_step
-            row["run_started_ago"] = settle_rows.started_ago(one, one.then)
-            rows.append(row)
-    statement = sql.FINISH_FIRST if first else sql.FINISH
-    with one_trip(connection):
-        connection.execute(sql.LOCK_RUNS, ([one.run_id for one in ordered],))
-        answer = connection.execute(statement, {"rows": encode(rows), "worker": worker})
-    return {row[0] for row in answer}
 
 
 def _settle_expected(
@@ -119,6 +70,31 @@ def _settle_expected(
         held = [one for one in settlements if one.work_id in accepted]
         if held:
             _write(connection, held, worker)
+    return accepted
+
+
+def _settle_slots(
+    connection: Session,
+    settlements: Sequence[Settlement],
+    worker: str,
+    woken: Counter[str] | None,
+) -> set[int]:
+    """Also free slots, of what is refused, too, and let lines move on as far as there is room."""
+    giving = [(one, one.slots) for one in settlements if one.slots is not None]
+    limits = {gate: most for _, given in giving for gate, most in given.limits}
+    alone = connection.info.transaction_status == TransactionStatus.IDLE
+    with connection.pipeline(), connection.transaction():
+        locked = _lock(connection, settlements)
+        going_on = _write(connection, settlements, worker)
+        ended = [one.run_id for one, _ in giving if _ends(one)]
+        freed = slots.free(connection, [one.epoch for one, _ in giving], ended, limits)
+        moved = slots.let_go(connection, freed)
+        accepted = {row[0] for row in locked}
+        ready = Counter(queue for cursor in going_on for (queue,) in cursor)
+    if moved and alone:
+        ready.update(release_due(connection))
+    if woken is not None:
+        woken.update(ready)
     return accepted
 
 

@@ -165,6 +165,16 @@ class NewChild:
     ageing: float = AGEING
 
 
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """What is held under the epoch is given back; of a run that ends, also what the run holds.
+
+    `limits` are gates at which the branch may stand in line from now on, with their limits.
+    """
+
+    limits: Sequence[tuple[str, int]] = ()
+
+
 Then = Keep | PutBack | End | Join
 
 
@@ -188,3 +198,4 @@ class Settlement:
     fork: ForkGroup | ForkMap | None = None
     wait: NewWait | None = None
     child: NewChild | None = None
+    slots: Slots | None = None

@@ -10,13 +10,14 @@ from taskplatform.storage.leases import LEASE_SECONDS
 
 _REPORT = """
 INSERT INTO taskplatform.workers AS w
-    (id, name, host, pid, pool, concurrency, queues, pipelines, lease_until, clock_ahead)
+    (id, name, host, pid, pool, concurrency, queues, pipelines, lease_until, clock_ahead,
+     claims_per_second)
 VALUES (%(id)s, %(name)s, %(host)s, %(pid)s, %(pool)s, %(concurrency)s, %(queues)s, %(pipelines)s,
         clock_timestamp() + make_interval(secs => %(lease)s),
-        extract(epoch FROM %(here)s - clock_timestamp()))
+        extract(epoch FROM %(here)s - clock_timestamp()), %(claims_per_second)s)
 ON CONFLICT (id) DO UPDATE
 SET lease_until = excluded.lease_until, queues = excluded.queues, pipelines = excluded.pipelines,
-    clock_ahead = excluded.clock_ahead,
+    clock_ahead = excluded.clock_ahead, claims_per_second = excluded.claims_per_second,
     stale_writes_refused = w.stale_writes_refused + %(refused)s
 """
 
@@ -31,7 +32,7 @@ DELETE FROM taskplatform.workers WHERE lease_until < clock_timestamp() - interva
 _LIST = """
 SELECT w.id, w.name, w.host, w.pid, w.pool, w.concurrency, w.queues, w.pipelines, w.started_at,
        extract(epoch FROM clock_timestamp() - w.lease_until)::double precision + %s AS silent,
-       w.stale_writes_refused, w.clock_ahead,
+       w.stale_writes_refused, w.clock_ahead, w.claims_per_second,
        (SELECT count(*) FROM taskplatform.work k JOIN taskplatform.holders h ON h.id = k.holder
         WHERE h.worker = w.id)
 FROM taskplatform.workers w
@@ -67,6 +68,7 @@ class Worker:
     silent_for: float
     stale_writes_refused: int
     clock_ahead: float | None
+    claims_per_second: float
     busy: int
 
 
@@ -82,8 +84,12 @@ def report(
     queues: Sequence[str],
     pipelines: Sequence[str],
     refused: int = 0,
+    claims_per_second: float = 0.0,
 ) -> None:
-    """Say that a worker is alive; `refused` stale writes are added to its count."""
+    """Say that a worker is alive; `refused` stale writes are added to its count.
+
+    `claims_per_second` is how much it claimed lately.
+    """
     here = datetime.now(UTC)
     connection.execute(
         _REPORT,
@@ -99,6 +105,7 @@ def report(
             "refused": refused,
             "lease": LEASE_SECONDS,
             "here": here,
+            "claims_per_second": claims_per_second,
         },
     )
 

@@ -10,7 +10,8 @@ import orjson
 from taskplatform.celery.address import Address
 from taskplatform.celery.bell import bell
 from taskplatform.executor.slots import SlotTable
-from taskplatform.supervisor.loop import About, Supervisor
+from taskplatform.supervisor.about import About
+from taskplatform.supervisor.loop import Supervisor
 from taskplatform.supervisor.sources import load
 
 

@@ -7,6 +7,7 @@ from time import monotonic
 from taskplatform.storage import gates
 from taskplatform.storage.connection import Session
 from taskplatform.storage.dispatch import BATCH, release_due
+from taskplatform.supervisor import slots
 from taskplatform.supervisor.session import Database
 
 # Whoever frees room, or knows when there will be some, says so; what was lost of that is found
@@ -21,7 +22,7 @@ _MOST_BATCHES = 20
 # that somebody else sees to are left out.
 Keeper = Callable[[Session, Sequence[str]], Sequence[gates.Room]]
 
-KEEPERS: dict[str, Keeper] = {}
+KEEPERS: dict[str, Keeper] = {"concurrency": slots.concurrency, "breaker": slots.breaker}
 
 
 class Gates:

@@ -5,10 +5,8 @@ import os
 import select
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from time import monotonic
-from uuid import UUID
 
 from taskplatform.celery.bell import Bell
 from taskplatform.celery.queues import private
@@ -21,11 +19,13 @@ from taskplatform.storage import workers
 from taskplatform.storage.dispatch import Outlook, outlook, release_due
 from taskplatform.storage.prune import BATCH, prune
 from taskplatform.supervisor import canvases
+from taskplatform.supervisor.about import About
 from taskplatform.supervisor.breaker import Breaker
 from taskplatform.supervisor.children import Children
 from taskplatform.supervisor.gates import Gates
 from taskplatform.supervisor.leases import Leases
 from taskplatform.supervisor.pauses import Pauses
+from taskplatform.supervisor.reports import Reports
 from taskplatform.supervisor.rescue import Loss, Rescuer, lost_holders
 from taskplatform.supervisor.session import Database
 from taskplatform.supervisor.unstarted import Unstarted
@@ -42,19 +42,6 @@ REPORT_EVERY = 3.0
 PRUNE_EVERY = 60.0
 UNSTARTED_EVERY = 1.0
 _LONGEST = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class About:
-    """The worker that is supervised."""
-
-    parent: int
-    id: UUID
-    name: str
-    pool: str
-    concurrency: int
-    queues: list[str]
-    pipelines: list[str]
 
 
 class Supervisor:
@@ -79,7 +66,7 @@ class Supervisor:
         self._gates = Gates(self._database, self._ring)
         self._worker_lives = True
         self._next: dict[str, float] = {}
-        self._refused = 0
+        self._reports = Reports(about, table, self._database)
 
     def run(self) -> None:
         """Supervise until the worker and all its children have ended."""
@@ -110,7 +97,7 @@ class Supervisor:
         self._every("gates", _LONGEST, self._gates.heal)
         self._every("canvases", _LONGEST, lambda: canvases.sweep(self._database))
         self._every("rescue", RESCUE_EVERY, self._rescue_others)
-        self._every("report", REPORT_EVERY, self._report)
+        self._every("report", REPORT_EVERY, self._reports.tick)
         self._every("prune", PRUNE_EVERY, self._prune)
         self._every("unstarted", UNSTARTED_EVERY, self._end_unstarted)
 
@@ -176,27 +163,6 @@ class Supervisor:
         none: set[str] = set()
         queues = self._database.ask(lambda connection: self._rescuer.rescue(connection, loss), none)
         self._ring(dict.fromkeys(queues, 1))
-
-    def _report(self) -> None:
-        about = self._about
-        refused = sum(slot.refused for slot in self._table.taken())
-        self._database.ask(
-            lambda connection: workers.report(
-                connection,
-                id=about.id,
-                name=about.name,
-                host=os.uname().nodename,
-                pid=about.parent,
-                pool=about.pool,
-                concurrency=about.concurrency,
-                queues=about.queues,
-                pipelines=about.pipelines,
-                refused=max(0, refused - self._refused),
-            ),
-            None,
-        )
-        self._refused = refused
-        self._database.ask(workers.sweep, None)
 
     def _prune(self) -> float | None:
         pruned = self._database.ask(lambda connection: prune(connection, self._retention_days), 0)

@@ -14,7 +14,7 @@ from taskplatform.executor.branch import Branch, open_branch
 from taskplatform.executor.costs import Costs
 from taskplatform.executor.ending import fails, settled
 from taskplatform.executor.notes import Note
-from taskplatform.storage import leases
+from taskplatform.storage import leases, slots
 from taskplatform.storage.claim import Claimed, held_by
 from taskplatform.storage.claim_each import held_by_each
 from taskplatform.storage.connection import Session
@@ -61,6 +61,7 @@ class Rescuer:
         held = held_by(connection, loss.holder)
         settlements = [self._settlement(connection, one, loss, len(held) == 1) for one in held]
         accepted = settle(connection, settlements, worker=self.name) if settlements else set()
+        woken = slots.bury(connection, loss.holder)
         leases.forget(connection, loss.holder)
         if failed := [one.run_id for one in settlements if fails(one) and one.work_id in accepted]:
             cancel_children(connection, failed)
@@ -68,7 +69,7 @@ class Rescuer:
             logger.warning(
                 "gave back %d run(s) of holder %d (%s)", len(accepted), loss.holder, loss.cause
             )
-        return {
+        return set(woken) | {
             one.then.queue
             for one in settlements
             if one.work_id in accepted and isinstance(one.then, PutBack) and one.then.delay is None

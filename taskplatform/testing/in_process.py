@@ -39,9 +39,10 @@ def run(
     """Execute a run of `pipeline` to its end, here and at once.
 
     Delays, sleeps and timeouts pass without waiting; every value goes through JSON; time limits
-    of bodies and throttles do not hold. `failures` by step and attempt, `events` for its waits,
-    `children` instead of runs of other pipelines, `connection` for transactional steps.
-    `handlers=True` executes the handlers of its events, too. `now` is when it starts.
+    of bodies, throttles, concurrency limits and breakers do not hold. `failures` by step and
+    attempt, `events` for its waits, `children` instead of runs of other pipelines, `connection`
+    for transactional steps. `handlers=True` executes the handlers of its events, too. `now` is
+    when it starts.
 
     Raises InvalidInput, ValueError for what does not fit the pipeline, and NotGiven.
     """
@@ -56,7 +57,9 @@ def run(
     with sealed_by(Keys.of_its_own()), Loop() as loop:
         given_by.check(world_of, pipeline)
         plan = Plan(pipeline, failures)
-        _, data = pipeline.accept(encoded)
+        model, data = pipeline.accept(encoded)
+        for limit in pipeline.concurrency:
+            limit.scope(model)
         world = World(world_of, Clock(), loop, get_settings().put_off_limit)
         simulated = Simulation(pipeline, data, world, plan, SHAPES)
         play(simulated.play(), world.clock)

@@ -61,6 +61,20 @@ def test_runs_are_found_by_key_owner_status_and_time(cli: CommandLine) -> None:
     assert _ids(cli, "--until", "1h") == []
 
 
+def test_why_says_in_words_what_a_run_waits_for(cli: CommandLine) -> None:
+    """Q24: in words for a person, in figures for a program; and of a run that has ended, too."""
+    run = _enqueue(cli, "1")
+    said = cli("why", run).out
+    assert "pack: it is ready, and no worker serves queue taskplatform" in said
+    told = cli("why", run, "-o", "json").json
+    assert [one["step"] for one in told["waits"]] == ["pack"]
+    assert cli("runs", "show", run, "-o", "json").json["waits"] == told["waits"]
+    assert "no worker serves queue" in cli("runs", "show", run).out
+
+    cli("runs", "cancel", run)
+    assert "it was cancelled at" in cli("why", run).out
+
+
 def test_a_list_says_what_a_person_looks_for(cli: CommandLine) -> None:
     """Q25: status, start and duration; and how to see the rest."""
     _enqueue(cli, "1")

@@ -19,6 +19,9 @@ _MOMENTS = {
     "crashes": ("crashed_at",),
     "reservations": ("until",),
     "limits": ("changed_at",),
+    "slots": ("since",),
+    "breakers": ("since", "until"),
+    "breaker_counts": ("began",),
 }
 # finished_at of runs moves too; the run of this test is open.
 _STAYS = {
@@ -73,6 +76,13 @@ def _fill(session: Session) -> None:
         "INSERT INTO taskplatform.reservations (gate, weight, until) VALUES ('g', 1, now())"
     )
     session.execute("INSERT INTO taskplatform.limits (kind, name) VALUES ('throttle', 't')")
+    session.execute(
+        "INSERT INTO taskplatform.slots (gate, run_id, most) VALUES ('g', %s, 1)", (run,)
+    )
+    session.execute(
+        "INSERT INTO taskplatform.breakers (name, state, until) VALUES ('b', 'open', now())"
+    )
+    session.execute("INSERT INTO taskplatform.breaker_counts VALUES ('b', now(), 1, 1)")
 
 
 def test_every_stored_moment_moves_but_infinite_ones(database_url: str) -> None:

@@ -8,6 +8,8 @@ import pytest
 from pydantic import BaseModel
 
 from taskplatform.core import registry
+from taskplatform.core.breaker import Breaker
+from taskplatform.core.concurrency import Concurrency
 from taskplatform.core.pipeline import Declaration
 from taskplatform.core.throttle import Throttle
 from taskplatform.errors import DeclarationError
@@ -95,7 +97,13 @@ def test_a_step_is_a_function(pipeline: Declaration[Track], function: Any) -> No
         ({"version": "2"}, "version='2'"),
         ({"throttle": "lyrics-api"}, "give Throttle"),
         ({"throttle": 3}, "'int' object is not iterable"),
-        ({"throttle": [Throttle("a", 1, 1), Throttle("a", 1, 1)]}, "two throttles have one name"),
+        ({"throttle": [Throttle("a", 1, 1), Throttle("a", 1, 1)]}, "throttle: two have one name"),
+        ({"concurrency": 5}, "'int' object is not iterable"),
+        ({"concurrency": "gpu"}, "concurrency='g': give Concurrency(5"),
+        ({"concurrency": [Concurrency(5), Concurrency(2)]}, "concurrency: two have one name"),
+        ({"concurrency": Concurrency(5, overlap="skip")}, "is about runs: give it to the pipeline"),
+        ({"breaker": Throttle("a", 1, 1)}, "'Throttle' object is not iterable"),
+        ({"breaker": [Breaker("a"), Breaker("a")]}, "breaker: two have one name"),
     ],
 )
 def test_a_wrong_option_of_a_step_is_an_error(

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session as AlchemySession
 from taskplatform.client.pipeline import Pipeline, aenqueue_many, enqueue_many
 from taskplatform.client.run import Run
 from taskplatform.core.batching import Batch
+from taskplatform.core.concurrency import Concurrency
 from taskplatform.core.debounce import Debounce
 from taskplatform.core.ids import uuid7
 from taskplatform.errors import DeclarationError, InvalidInput
@@ -208,6 +209,7 @@ def test_what_a_burst_or_a_batch_does_not_go_with_is_told(
         ({"debounce": Debounce(1), "singleton": "replace"}, "leave singleton= out"),
         ({"debounce": Debounce(1, key="user"), "key": "number"}, "are one key"),
         ({"debounce": "10s"}, "give Debounce"),
+        ({"batch": Batch(2, 1), "concurrency": Concurrency(2)}, "to the step instead"),
         ({"batch": 5}, "give Batch"),
     ]
     for number, (given, why) in enumerate(wrong):
