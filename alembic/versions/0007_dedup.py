@@ -15,8 +15,7 @@ STATEMENTS = """
 -- The call that joined the run of the key last: if its answer is lost, it does not join again.
 ALTER TABLE taskplatform.keys ADD COLUMN joined uuid;
 
--- The batch at whose step the run waits; it means nothing at a later step. It is `gathered` while
--- it is held with the others.
+-- The batch that the run waits for at its step. It is `gathered` while it is held with the others.
 ALTER TABLE taskplatform.work ADD COLUMN batch text, ADD COLUMN gathered boolean;
 CREATE INDEX work_batches ON taskplatform.work (batch, rank, id)
     WHERE batch IS NOT NULL AND gathered IS NULL;

@@ -26,8 +26,8 @@ def batch(call: Enqueuing) -> Iterator[None]:
                     f"pipeline '{call.pipeline}' has batch=, which says when a run is due: leave "
                     "delay, at and hold out, or force the run"
                 )
-            scope = f"{call.pipeline}:{_value(declared.key, input, call.pipeline)}"
-            run.batch, run.delay = Membership(scope, first, declared.size), declared.timeout
+            scope = f"{call.pipeline}.{first}:{_value(declared.key, input, call.pipeline)}"
+            run.batch, run.delay = Membership(scope, declared.size), declared.timeout
     yield
 
 

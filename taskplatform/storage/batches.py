@@ -27,12 +27,12 @@ _WAITS = "w.gathered IS NULL AND w.holder IS NULL AND w.due_at IS NOT NULL AND w
 _MARK = f"""
 WITH given AS MATERIALIZED (
     SELECT row.*, row_number() OVER (PARTITION BY scope ORDER BY id) AS place
-    FROM json_to_recordset(%(rows)s::json) AS row(id uuid, scope text, step text)
+    FROM json_to_recordset(%(rows)s::json) AS row(id uuid, scope text)
 )
 UPDATE taskplatform.work m
 SET batch = given.scope, due_at = m.due_at + make_interval(secs => CASE WHEN given.place > 1 OR (
         SELECT true FROM taskplatform.work w
-        WHERE w.batch = given.scope AND w.step = given.step AND {_WAITS}
+        WHERE w.batch = given.scope AND {_WAITS}
         ORDER BY w.rank DESC, w.id DESC LIMIT 1
     ) THEN {LATER} ELSE 0 END)
 FROM given WHERE m.run_id = given.id AND m.branch = '' AND m.batch IS NULL
@@ -50,11 +50,11 @@ SELECT pg_advisory_xact_lock(lock) FROM (
 # held by a limit or about to gather lead one each of those who wait; where many do, nobody has to
 # hurry. The run row is locked before the work row; a busy one is left to its own time.
 _FULL = f"""
-SELECT w.id FROM json_to_recordset(%s::json) AS given(scope text, step text, size integer)
+SELECT w.id FROM json_to_recordset(%s::json) AS given(scope text, size integer)
 CROSS JOIN LATERAL (
     SELECT count(*) AS many, count(*) * (given.size - 1) AS theirs FROM (
         SELECT FROM taskplatform.work w
-        WHERE w.batch = given.scope AND w.step = given.step AND w.gathered IS NULL
+        WHERE w.batch = given.scope AND w.gathered IS NULL
           AND (w.due_at IS NULL
                OR w.reason IN ('throttle', 'concurrency', 'breaker', 'paused'))
         LIMIT {_SWAMPED}
@@ -63,7 +63,7 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT id, run_id, row_number() OVER (ORDER BY rank, id) AS place FROM (
         SELECT w.id, w.run_id, w.rank FROM taskplatform.work w
-        WHERE w.batch = given.scope AND w.step = given.step AND {_WAITS}
+        WHERE w.batch = given.scope AND {_WAITS}
           AND ready.many < {_SWAMPED}
         ORDER BY w.rank, w.id
         LIMIT {_MOST}
@@ -93,12 +93,12 @@ SELECT queue, count(*) FROM led GROUP BY queue
 # Who waits for the same retry comes along, not who has to be alone; nobody waits for a lock here.
 _GATHER = f"""
 WITH leader AS MATERIALIZED (
-    SELECT batch, step FROM taskplatform.work
+    SELECT batch FROM taskplatform.work
     WHERE id = %(work_id)s AND epoch = %(epoch)s AND holder = %(holder)s AND NOT alone
 ), fellows AS MATERIALIZED (
     SELECT w.id FROM leader CROSS JOIN LATERAL (
         SELECT id FROM taskplatform.work w
-        WHERE w.batch = leader.batch AND w.step = leader.step AND w.gathered IS NULL
+        WHERE w.batch = leader.batch AND w.gathered IS NULL
           AND w.holder IS NULL AND NOT w.alone
           AND (w.reason IS NULL OR (w.reason = 'retry' AND w.due_at <= clock_timestamp()
                                     + make_interval(secs => {LATER})))
@@ -118,11 +118,11 @@ FROM fellows WHERE w.id = fellows.id
 # Of those that are left somebody has to lead: the first one is due when its own time is over.
 _LEAVE = f"""
 WITH leader AS MATERIALIZED (
-    SELECT batch, step FROM taskplatform.work WHERE id = %(work_id)s AND epoch = %(epoch)s
+    SELECT batch FROM taskplatform.work WHERE id = %(work_id)s AND epoch = %(epoch)s
 ), first AS MATERIALIZED (
     SELECT w.id, w.run_id FROM leader CROSS JOIN LATERAL (
         SELECT id, run_id FROM taskplatform.work w
-        WHERE w.batch = leader.batch AND w.step = leader.step AND w.gathered IS NULL
+        WHERE w.batch = leader.batch AND w.gathered IS NULL
           AND w.holder IS NULL
         ORDER BY rank, id LIMIT 1
         FOR UPDATE SKIP LOCKED
@@ -131,6 +131,15 @@ WITH leader AS MATERIALIZED (
 UPDATE taskplatform.work w SET due_at = r.due_at
 FROM first JOIN taskplatform.runs r ON r.id = first.run_id
 WHERE w.id = first.id AND r.due_at < w.due_at AND {_WAITS}
+"""
+
+_WAITING = f"""
+SELECT (SELECT count(*) FROM (
+    SELECT FROM taskplatform.work w
+    WHERE w.batch = own.batch AND {_WAITS} LIMIT %(most)s) AS members)
+FROM taskplatform.work own
+WHERE own.run_id = %(run_id)s AND own.branch = '' AND own.batch IS NOT NULL
+  AND own.due_at IS NOT NULL AND own.reason IS NULL
 """
 
 _HELD = "w.holder = %(holder)s AND w.epoch > %(after)s"
@@ -142,7 +151,7 @@ def members(rows: Sequence[NewRun], made: Iterable[UUID]) -> list[Statement]:
     """The statement that makes those of the rows that were stored members of their batches."""
     new = set(made)
     given = [
-        {"id": row.id, "scope": row.batch.scope, "step": row.batch.step}
+        {"id": row.id, "scope": row.batch.scope}
         for row in rows
         if row.batch is not None and row.id in new
     ]
@@ -159,7 +168,7 @@ def fill(connection: Session, wanted: Iterable[Membership]) -> Counter[str]:
 
     Of several members stored at the same time the last one to ask sees them all.
     """
-    given = [{"scope": one.scope, "step": one.step, "size": one.size} for one in wanted]
+    given = [{"scope": one.scope, "size": one.size} for one in wanted]
     values = (orjson.dumps(given).decode(),)
     with connection.transaction():
         connection.execute(_ONE_AT_A_TIME, values)
@@ -169,6 +178,12 @@ def fill(connection: Session, wanted: Iterable[Membership]) -> Counter[str]:
         ids = [row[0] for row in full]
         connection.execute(_LOCK, (ids,))
         return Counter(dict(connection.execute(_LEAD, (ids,)).fetchall()))
+
+
+def waiting(connection: Session, run_id: UUID) -> int | None:
+    """How many wait in the batch of a run that waits there; None: it waits in none."""
+    row = connection.execute(_WAITING, {"run_id": run_id, "most": _MOST}).fetchone()
+    return None if row is None else int(row[0])
 
 
 def gather(

@@ -36,7 +36,8 @@ ORDER BY w.id FOR UPDATE OF w
 # Whose answer was lost: it has made a run, or was the last to join one.
 _DONE = """
 SELECT given.id, r.id, r.status
-FROM unnest(%(ids)s::uuid[], %(pipelines)s::text[], %(keys)s::text[]) AS given(id, pipeline, key)
+FROM unnest(%(calls)s::uuid[], %(pipelines)s::text[], %(keys)s::text[])
+     AS given(id, pipeline, key)
 CROSS JOIN LATERAL (
     SELECT id, status FROM taskplatform.runs
     WHERE id = given.id OR id = (
@@ -119,7 +120,7 @@ def join(rows: Sequence[NewRun], *, again: bool) -> Script[dict[UUID, Enqueued]]
         return {}
     found: dict[UUID, Enqueued] = {}
     if again:
-        [done] = yield [Statement(_DONE, {**_places(wanted), "ids": [row.id for row in wanted]})]
+        [done] = yield [Statement(_DONE, {**_places(wanted), "calls": [row.id for row in wanted]})]
         found = {id: Enqueued(run, status, run == id) for id, run, status in done}
         wanted = [row for row in wanted if row.id not in found]
     if not wanted:

@@ -24,10 +24,9 @@ HOLD = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """Whose batch a run is to be in: of how many, at which step."""
+    """Which batch a run is to be in, and how many make it full."""
 
     scope: str
-    step: str
     size: int
 
 

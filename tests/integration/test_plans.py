@@ -16,6 +16,8 @@ import pytest
 from psycopg import sql
 
 from taskplatform.storage import (
+    batches,
+    bursts,
     children,
     claim,
     claim_each,
@@ -73,6 +75,11 @@ ROWS: list[dict[str, Any]] = [
         "input": {},
         "position": work,
         "failed": False,
+        "scope": "five:",
+        "size": 3,
+        "key": f"key{work}",
+        "period": 10.0,
+        "max_wait": 60.0,
         "members": [{"step": "left", "queue": "taskplatform"}],
         "items": [1, 2],
         "width": 10,
@@ -113,6 +120,10 @@ NAMED: dict[str, Any] = {
     "steps": ["second"] * LIMIT,
     "id": UUID(int=BACKLOG * 3),
     "name": "approved",
+    "keys": ["key1", "key2"],
+    "calls": RUNS[:2],
+    "many": LIMIT,
+    "most": 200,
     "values": ["r1", "r2"],
     "data": '{"id": "r1"}',
 }
@@ -127,6 +138,9 @@ IN_ORDER: dict[str, list[Any]] = {
     "_STILL_HELD": [WORK, [1] * LIMIT],
     "_WRITE": [WORK, [1] * LIMIT, [HOLDER] * LIMIT, *([[0.1] * LIMIT] * 3)],
     "_OVERDUE": [["five", "other"], LIMIT],
+    "_ONE_AT_A_TIME": [orjson.dumps(ROWS[:1]).decode()],
+    "_FULL": [orjson.dumps(ROWS[:1]).decode()],
+    "_LEAD": [WORK],
     "_ANY": [["five", "other"]],
     "unstarted._LOCK": [RUNS],
     "unstarted._TAKE": [HOLDER, RUNS],
@@ -139,6 +153,8 @@ IN_ORDER: dict[str, list[Any]] = {
     "_CHILDREN": [RUNS],
 }
 HOT = (
+    batches,
+    bursts,
     claim,
     claim_each,
     settle_sql,
@@ -154,7 +170,7 @@ HOT = (
     unstarted,
 )
 # Parts of statements.
-FRAGMENTS = {"HELD", "IS_HELD", "_HELD", "MORE"}
+FRAGMENTS = {"HELD", "IS_HELD", "_HELD", "MORE", "_WAITS", "_GIVEN", "_OWNED"}
 
 
 def statements() -> Iterator[tuple[str, str]]:
@@ -248,10 +264,11 @@ def fill(session: Session) -> None:
     )
     session.execute(
         """
-        INSERT INTO taskplatform.work (run_id, pipeline, step, queue, holder, epoch, due_at)
+        INSERT INTO taskplatform.work (run_id, pipeline, step, queue, holder, epoch, due_at, batch)
         SELECT lpad(to_hex(n), 32, '0')::uuid, 'five', 'first', 'taskplatform',
                CASE WHEN n <= %s THEN %s END, CASE WHEN n <= %s THEN 1 ELSE 0 END,
-               CASE WHEN n %% 100 = 99 AND n > %s THEN clock_timestamp() END
+               CASE WHEN n %% 100 = 99 AND n > %s THEN clock_timestamp() END,
+               'five:'
         FROM generate_series(1, %s) AS n ORDER BY n
         """,
         (LIMIT, HOLDER, LIMIT, LIMIT, BACKLOG),

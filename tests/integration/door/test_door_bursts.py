@@ -68,6 +68,11 @@ def order(amount: int, number: str = "a") -> Order:
     return Order(number=number, amount=amount)
 
 
+def why(run: Run[Any]) -> str:
+    (wait,) = run.why().waits
+    return wait.why
+
+
 def amount(run: Run[Any]) -> int:
     return int(run.view().input["amount"])
 
@@ -79,6 +84,7 @@ def test_every_door_leads_into_the_burst(
     run = bursts.enqueue(order(1))
     limits = "SELECT extract(epoch FROM deadline - due_at) FROM taskplatform.runs"
     assert run.status == "scheduled"
+    assert why(run).startswith("it waits for the end of a burst: each enqueue of key 'a' joins")
     assert [one.id for one in enqueue_many(bursts, [order(2), order(3)])] == [run.id] * 2
     assert amount(run) == 3
     clock.advance(connection, 9)
@@ -241,6 +247,7 @@ def test_a_full_batch_is_ready_by_whichever_door_its_last_run_came(
 
     runs = [letters.enqueue(mail("u")), letters.enqueue(mail("v"))]
     assert {run.status for run in runs} == {"scheduled"}
+    assert why(runs[0]) == "it waits for its batch, in which there are 1 of 3"
     enqueue_many(letters, [mail("u"), mail(None)])
     assert ready() == 0
     letters.enqueue(mail("u"))

@@ -72,7 +72,7 @@ class Office:
                 first_step="first",
                 queue="default",
                 input=b'{"n":%d}' % n,
-                batch=Membership("p:", "first", 4),
+                batch=Membership("p.first:", 4),
                 delay=HOUR,
                 **options,
             )

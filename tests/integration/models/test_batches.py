@@ -37,7 +37,7 @@ class Batching(RuleBasedStateMachine):
     def enqueue(self, key: str, many: int, inside: bool, forced: bool) -> None:
         """What is stored in a caller's transaction is seen by whoever asks next."""
         session = self.stage.connection
-        joined = Membership(f"p:{key}", "a", SIZE)
+        joined = Membership(f"p.a:{key}", SIZE)
         rows = [
             NewRun(
                 id=uuid7(),
