@@ -70,7 +70,7 @@ CROSS JOIN LATERAL (
     ) AS waiting
 ) AS w
 JOIN taskplatform.runs r ON r.id = w.run_id
-WHERE w.place > ready.theirs AND (w.place - ready.theirs) %% given.size = 0
+WHERE w.place > ready.theirs AND mod(w.place - ready.theirs, given.size) = 0
 FOR NO KEY UPDATE OF r SKIP LOCKED
 """
 

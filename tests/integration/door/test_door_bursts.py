@@ -69,7 +69,7 @@ def order(amount: int, number: str = "a") -> Order:
 
 
 def why(run: Run[Any]) -> str:
-    (wait,) = run.why().waits
+    (wait,) = run.view().waits
     return wait.why
 
 
