@@ -16,6 +16,7 @@ TaskPlatformError
 │   ├── RequestIdReused       the same request id came with another input
 │   └── NotCommitted          the transaction that stored the run has not been committed
 ├── MiddlewareError           a middleware of the application failed; names it
+├── Throttled                 no grant within the time that acquire() was given
 ├── Unavailable               database or broker cannot be reached
 ├── RunFailed                 raised by Run.output when the run did not succeed
 └── WaitTimeout               Run.wait(timeout=) passed before the run ended
@@ -91,6 +92,17 @@ class NotCommitted(Conflict):
 
 class MiddlewareError(TaskPlatformError):
     """A middleware of the application failed; the message names it and says what was stored."""
+
+
+class Throttled(TaskPlatformError, TimeoutError):
+    """There is no grant within the time given; `seconds` until there may be one."""
+
+    def __init__(self, name: str, seconds: float) -> None:
+        when = "is never granted: it weighs more than the limit"
+        if seconds != float("inf"):
+            when = f"has none before {seconds:.3g} s have passed"
+        super().__init__(f"throttle '{name}': what was asked for {when}")
+        self.seconds = seconds
 
 
 class Unavailable(TaskPlatformError, ConnectionError):

@@ -23,6 +23,8 @@ LOOK = 0.25
 AGAIN = 1.0
 # How often one that attends says so again.
 _SAY = ATTENDS / 2
+# How seldom one with a backlog rings for others; idle workers look for themselves, too.
+_LONGEST_PATIENCE = 1.0
 
 
 class Shift:
@@ -39,6 +41,7 @@ class Shift:
         self._listener = f"{child.worker}:{child.slot.number}"
         self._attends_until = 0.0
         self._rang_others = 0.0
+        self._patience = ATTENDS
 
     def work(self, until: float) -> None:
         """Work until nothing is left, somebody else needs the child, or `until` (monotonic)."""
@@ -110,10 +113,15 @@ class Shift:
 
     def _may_ring_others(self) -> bool:
         # Rings that nobody else hears are up to this child, while there is more than enough.
-        return self._attends_until != 0 and monotonic() > self._rang_others + ATTENDS
+        return self._attends_until != 0 and monotonic() > self._rang_others + self._patience
 
     def _ring_others(self) -> None:
-        self._rang_others = monotonic()
+        now = monotonic()
+        # A backlog that lasts has all the children there are: each message for one of them would
+        # only end its shift and open another.
+        lasts = now < self._rang_others + 2 * self._patience
+        self._patience = min(_LONGEST_PATIENCE, 2 * self._patience) if lasts else ATTENDS
+        self._rang_others = now
         try:
             self._bell.ring({self._queues[0]: 1}, attends=True)
         except Unavailable as error:

@@ -5,16 +5,17 @@ step looks to such tools like the task it is registered as.
 """
 
 import socket
+import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 from billiard.einfo import ExceptionInfo
 from celery import Celery, signals
 from celery._state import _task_stack
 from celery.app.task import Context
 from celery.exceptions import Retry
+from celery.utils.threads import get_ident
 
 from taskplatform.celery import sentry
 from taskplatform.core.outcome import Failed, Interrupted, Outcome, PutOff, Succeeded, TimedOut
@@ -27,8 +28,18 @@ _HOSTNAME = socket.gethostname()
 class _Token:
     task: Any
     request: Any
-    stacks: tuple[list[Any], list[Any]]
+    requests: list[Any]
+    tasks: list[Any]
     watched: ExitStack | None
+
+
+@dataclass(slots=True)
+class _Known:
+    """A step's task, and what all requests of it have in common."""
+
+    step: Step
+    task: Any
+    request: dict[str, Any]
 
 
 class CelerySignals:
@@ -38,39 +49,31 @@ class CelerySignals:
         self._tasks = app.tasks
         self._default_queue = default_queue
         self._hostname = hostname
-        self._deliveries: dict[str, dict[str, Any]] = {}
+        self._known: dict[str, _Known] = {}
 
-    def started(self, step: Step, run_id: UUID, number: int, label: str) -> _Token | None:
+    def started(self, step: Step, run: str, number: int, label: str) -> _Token | None:
         """Make the step's task current and announce it."""
-        task = self._tasks.get(step.task_name)
-        if task is None:
+        known = self._known.get(step.task_name)
+        if (known is None or known.step is not step) and (known := self._know(step)) is None:
             return None
-        run = str(run_id)
-        task_id, kwargs = f"{run}:{label}:{number}", {"run_id": run}
+        task = known.task
         # As Task.push_request would, but that looks for custom headers among what it is given,
         # which cost more than all else that is done around a step.
         request = Context.__new__(Context)
         request.__dict__ = {
-            "id": task_id,
+            **known.request,
+            "id": f"{run}:{label}:{number}",
             "root_id": run,
-            "task": step.task_name,
-            "args": (),
-            "kwargs": kwargs,
+            "kwargs": {"run_id": run},
             "retries": number - 1,
-            "hostname": self._hostname,
-            "delivery_info": self._deliveries.get(step.task_name) or self._delivery(step),
-            "is_eager": False,
-            "called_directly": False,
         }
-        # The lists are this thread's own. To pop them is all that the stacks would do, but for
-        # forgetting a list that becomes empty.
-        stacks = task.request_stack.push(request), _task_stack.push(task)
-        watched = sentry.watch(task, request)
+        requests, tasks = _push(task.request_stack, request), _push(_task_stack, task)
+        watched = sentry.watch(task, request) if "sentry_sdk" in sys.modules else None
         if signals.task_prerun.receivers:
             signals.task_prerun.send(
-                sender=task, task_id=task_id, task=task, args=(), kwargs=kwargs
+                sender=task, task_id=request.id, task=task, args=(), kwargs=request.kwargs
             )
-        return _Token(task, request, stacks, watched)
+        return _Token(task, request, requests, tasks, watched)
 
     def entered(self, token: _Token | None) -> None:
         """Make the step's task current in the thread of the event loop, too."""
@@ -109,14 +112,45 @@ class CelerySignals:
             if token.watched is not None:
                 sentry.close(token.watched, state, error)
         finally:
-            requests, tasks = token.stacks
-            tasks.pop()
-            requests.pop()
+            token.tasks.pop()
+            token.requests.pop()
 
-    def _delivery(self, step: Step) -> dict[str, Any]:
-        queue = step.queue or self._default_queue
-        made = self._deliveries[step.task_name] = {"exchange": "", "routing_key": queue}
-        return made
+    def _know(self, step: Step) -> _Known | None:
+        task = self._tasks.get(step.task_name)
+        if task is None:
+            return None
+        known = self._known[step.task_name] = _Known(
+            step,
+            task,
+            {
+                "task": step.task_name,
+                "args": (),
+                "hostname": self._hostname,
+                "delivery_info": {
+                    "exchange": "",
+                    "routing_key": step.queue or self._default_queue,
+                },
+                "is_eager": False,
+                "called_directly": False,
+            },
+        )
+        return known
+
+
+def _push(stack: Any, one: Any) -> list[Any]:
+    """Push it on the thread's own list, which is returned.
+
+    To pop that is all that the stack would do, but for forgetting a list that becomes empty.
+    """
+    try:
+        # It would be looked for by a method in Python, at every push.
+        own: list[Any] = stack._local.__storage__[get_ident()]["stack"]
+    except (AttributeError, KeyError):
+        stack.push(one)
+        own = stack.stack
+    else:
+        own.append(one)
+    return own
 
 
 def _announce(task: Any, request: Any, outcome: Outcome, error: BaseException | None) -> str:

@@ -84,7 +84,7 @@ def _new_run(
 ) -> NewRun:
     if isinstance(input, Unset):
         try:
-            declaration.validate(old.input, stored=True)
+            model = declaration.validate(old.input, stored=True)
         except InvalidInput as error:
             raise InvalidInput(
                 f"the input of run {old.id} does not fit {old.pipeline!r} any more: give the "
@@ -104,6 +104,7 @@ def _new_run(
         input=data,
         key=key,
         owner=owner,
+        fair_key=declaration.fair_key_of(model, owner),
         priority=priority,
         ageing=get_settings().priority_ageing,
         run_timeout=declaration.run_timeout,

@@ -121,6 +121,7 @@ class Pipeline(Declaration[In, Out]):
             key = self.key_of(model)
         else:
             key = text_of(options.key(model) if callable(options.key) else options.key, "key")
+        owner = self.owner_of(model) if options.owner is None else text_of(options.owner, "owner")
         row = NewRun(
             id=uuid7(),
             pipeline=self.name,
@@ -128,9 +129,8 @@ class Pipeline(Declaration[In, Out]):
             queue=first.queue or get_settings().queue,
             input=data,
             key=key,
-            owner=(
-                self.owner_of(model) if options.owner is None else text_of(options.owner, "owner")
-            ),
+            owner=owner,
+            fair_key=self.fair_key_of(model, owner),
             priority=self.priority_of(model) if options.priority is None else options.priority,
             ageing=get_settings().priority_ageing,
             delay=options.delay,

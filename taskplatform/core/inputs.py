@@ -31,11 +31,13 @@ class Inputs:
         owner: str | None,
         priority: str | None,
         force: str | None,
+        fair_key: Key | bool | None = None,
     ) -> None:
-        """The options are fields of the model; the key may be a function of it."""
+        """The options are fields of the model; the keys may be functions of it."""
         self._pipeline = pipeline
         self._model = model
         self._key = key
+        self._fair_key = fair_key
         self._fields: dict[str, object] = {"owner": owner, "priority": priority, "force": force}
         self._owner, self._priority, self._force = owner, priority, force
         self._codec: Codec | None = None
@@ -63,6 +65,10 @@ class Inputs:
         except DeclarationError as error:
             return [str(error).partition(": ")[2]]
         found = self.field_problems("key", self._key)
+        if self._fair_key is True:
+            found.append("fair_key=True: give a field of the input or a function of it")
+        elif self._fair_key is not False:
+            found += self.field_problems("fair_key", self._fair_key)
         for option, field in self._fields.items():
             if callable(field):
                 found.append(f"{option}={field!r}: give the name of a field of the input")
@@ -119,14 +125,30 @@ class Inputs:
 
     def key_of(self, input: Any) -> str | None:
         """The business key."""
-        if self._key is None:
+        return None if self._key is None else self._text("key", self._key, input)
+
+    @property
+    def is_fair(self) -> bool:
+        """Whether its runs share a queue fairly with others: by a fair key, or by their owner."""
+        if self._fair_key is None:
+            return self._owner is not None
+        return self._fair_key is not False
+
+    def fair_key_of(self, input: Any, owner: str | None) -> str | None:
+        """Who shares a queue with others by this run: the owner, unless something else is said."""
+        if self._fair_key is None:
+            return None if self._owner is None else owner
+        if isinstance(self._fair_key, bool):
             return None
-        value = getattr(input, self._key) if isinstance(self._key, str) else self._key(input)
-        what = f"pipeline '{self._pipeline}': key"
-        key = text_of(value, what)
-        if key and callable(self._key) and redact(key, self._secrets(input)) != key:
+        return self._text("fair_key", self._fair_key, input)
+
+    def _text(self, option: str, key: Key, input: Any) -> str | None:
+        value = getattr(input, key) if isinstance(key, str) else key(input)
+        what = f"pipeline '{self._pipeline}': {option}"
+        text = text_of(value, what)
+        if text and callable(key) and redact(text, self._secrets(input)) != text:
             raise InvalidInput(f"{what} has a secret of the input in it, and would be shown")
-        return key
+        return text
 
     def owner_of(self, input: Any) -> str | None:
         """The owner."""

@@ -37,7 +37,7 @@ class Codec:
     Fields go by their names, not by their aliases, so that what was written can be read.
     """
 
-    __slots__ = ("_exact", "_loose", "_open", "_read", "_typed", "_write", "adapter", "declared")
+    __slots__ = ("_loose", "_open", "_read", "_typed", "_write", "adapter", "declared", "model")
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Codec:
         """
         self.adapter = TypeAdapter(annotation) if adapter is None else adapter
         is_model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
-        self._exact = annotation if is_model else None
+        self.model = annotation if is_model else None
         self._loose = _holds_anything(self.adapter.core_schema)
         self.declared = declared(self.adapter.core_schema)
         if secret:
@@ -94,8 +94,10 @@ class Codec:
         changed behind the model's back, and it is what the next step will do. Raises
         InvalidJson, and NoSecretKey if there is a secret and no key.
         """
+        if (both := self._written_and_read(value)) is not None:
+            return both
         try:
-            if type(value) is not self._exact:
+            if type(value) is not self.model:
                 value = self.adapter.validator.validate_python(value, by_alias=True, by_name=True)
             data = self._write(value, by_alias=False, warnings="error")
         except ValidationError as error:
@@ -120,6 +122,27 @@ class Codec:
         if self._open or b"@" in data or b"=" in data or data.find(b"earer ") >= 0:
             data = hidden(data, written, self.declared)
             check_size(data)
+        return data, restored
+
+    def _written_and_read(self, value: Any) -> tuple[bytes, Any] | None:
+        """Both, if what was read writes the same: then nothing in the value was out of place.
+
+        None also where there is more to be looked at, or to be said.
+        """
+        if self._open or self._loose or type(value) is not self.model:
+            return None
+        try:
+            # That it complains costs more than all else; what it would complain about either
+            # cannot be read, or is written differently once it has been.
+            data = self._write(value, by_alias=False, warnings=False)
+            restored = self._read(data, by_alias=True, by_name=True)
+            if data != self._write(restored, by_alias=False, warnings=False):
+                return None
+        except (ValueError, RecursionError):
+            return None
+        check_bytes(data)
+        if b"null" in data or b"@" in data or b"=" in data or b"earer " in data:
+            return None
         return data, restored
 
     def describe(self, error: ValidationError, value: Any) -> str:

@@ -36,9 +36,10 @@ def check_bytes(data: bytes) -> None:
 
     Raises InvalidJson.
     """
-    check_size(data)
-    if data.count(b"[") + data.count(b"{") > DEEPEST and depth(data) > DEEPEST:
-        raise InvalidJson(f"is nested deeper than {DEEPEST} levels")
+    if len(data) > 2 * DEEPEST:
+        check_size(data)
+        if data.count(b"[") + data.count(b"{") > DEEPEST and depth(data) > DEEPEST:
+            raise InvalidJson(f"is nested deeper than {DEEPEST} levels")
     if b"\\u0000" in data and _NUL.search(data):
         place = find(json.loads(data), lambda one: isinstance(one, str) and "\0" in one)
         raise InvalidJson(f"{place or '$'} has the character U+0000, which Postgres cannot store")

@@ -1,6 +1,7 @@
 """What an attempt came to, as plain values."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from taskplatform.core.failure import Failure
 from taskplatform.errors import Permanent, RetryAfter
@@ -8,9 +9,13 @@ from taskplatform.errors import Permanent, RetryAfter
 
 @dataclass(slots=True)
 class Succeeded:
-    """The body returned; the output is validated and encoded."""
+    """The body returned; the output is validated and encoded.
+
+    `value` is what a reader of it gets, for one reader, or None.
+    """
 
     output: bytes
+    value: Any = None
 
 
 @dataclass(frozen=True, slots=True)

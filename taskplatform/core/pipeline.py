@@ -55,6 +55,7 @@ class Declaration(Declaring, Generic[In, Out]):
         singleton: Singleton = "return",
         debounce: Debounce | None = None,
         batch: Batch | None = None,
+        fair_key: Key | bool | None = None,
         concurrency: Concurrency | Sequence[Concurrency] | None = None,
         input_names: Sequence[str] = ("input",),
     ) -> None:
@@ -63,8 +64,10 @@ class Declaration(Declaring, Generic[In, Out]):
         `output` is what the last step returns, for type checkers; it is compared with that.
         `key` is a field of the input or a function of it; `owner`, `priority` and `force` are
         fields. `singleton` says what an enqueue does whose key an active run owns; `debounce`
-        makes one run of a burst, `batch` executes the first step once for many runs. A run that
-        lasts longer than `run_timeout` fails, and one that has not started
+        makes one run of a burst, `batch` executes the first step once for many runs. Runs with an
+        owner share a queue fairly with those of other owners; `fair_key` is another field or
+        function to share by, or False for the order of their ranks alone. A run that lasts longer
+        than `run_timeout` fails, and one that has not started
         `queue_timeout` after it was ready. `concurrency` limits the runs that have begun and not
         ended. Raises DeclarationError.
         """
@@ -100,7 +103,13 @@ class Declaration(Declaring, Generic[In, Out]):
             raise self.error(problem)
         self.singleton, self.debounce, self.batch = singleton, debounce, batch
         self.inputs = Inputs(
-            name, input, key=dedup.key, owner=owner, priority=priority, force=force
+            name,
+            input,
+            key=dedup.key,
+            owner=owner,
+            priority=priority,
+            force=force,
+            fair_key=fair_key,
         )
         registry.register(self)
 
@@ -142,11 +151,13 @@ class Declaration(Declaring, Generic[In, Out]):
 
     def find(self, name: str) -> Step | None:
         """The step of that name, or the compensation."""
-        for step in self.steps:
-            for one in (step, step.compensation):
-                if one is not None and one.name == name:
-                    return one
-        return None
+        return self._by_name.get(name)
+
+    @cached_property
+    def _by_name(self) -> dict[str, Step]:
+        undoing = (step.compensation for step in self.steps)
+        both = (*self.steps, *(one for one in undoing if one is not None))
+        return {one.name: one for one in reversed(both)}
 
     def finalize(self) -> None:
         """Check the pipeline as a whole; after that no step can be added.
@@ -185,6 +196,10 @@ class Declaration(Declaring, Generic[In, Out]):
     def priority_of(self, input: In) -> int:
         """The run's priority, 0 by default; raises InvalidInput."""
         return self.inputs.priority_of(input)
+
+    def fair_key_of(self, input: In, owner: str | None) -> str | None:
+        """Who shares a queue by a run of that owner, fairly with others; raises InvalidInput."""
+        return self.inputs.fair_key_of(input, owner)
 
     def force_of(self, input: In) -> bool:
         """Whether the input asks for a run in spite of its key."""

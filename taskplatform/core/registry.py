@@ -57,6 +57,11 @@ def handlers(event: str) -> "tuple[Declaration[Any], ...]":
     return _handlers.get(event, ())
 
 
+def any_fair() -> bool:
+    """Whether runs of any pipeline share a queue fairly, by a key."""
+    return any(one.inputs.is_fair for one in _declared.values())
+
+
 def finalize_all() -> None:
     """Check every pipeline.
 

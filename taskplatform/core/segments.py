@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from taskplatform.core.pipeline import Declaration
-from taskplatform.core.shapes import Kind
 from taskplatform.core.stages import Stage
 from taskplatform.core.step import Step
 
@@ -67,5 +66,7 @@ def output_steps(declaration: Declaration[Any]) -> tuple[str, ...]:
 
 def same_segment(declaration: Declaration[Any], a: Step, b: Step, default_queue: str) -> bool:
     """Whether b may follow a within one shift: on the same queue, and with nothing to wait for."""
+    if not b.is_body or b.is_limited:
+        return False
     default = declaration.queue or default_queue
-    return b.kind is Kind.BODY and (a.queue or default) == (b.queue or default) and not b.is_limited
+    return a.queue == b.queue or (a.queue or default) == (b.queue or default)

@@ -20,6 +20,8 @@ from taskplatform.core.throttle import Throttle
 from taskplatform.errors import CannotOpen
 
 _ANYTHING = Codec(Any)
+# An enumeration looks its members up.
+_OUTPUT = Source.OUTPUT
 
 
 class InvalidOutput(ValueError):
@@ -61,6 +63,11 @@ class Step:
     def task_name(self) -> str:
         """The name of its Celery task."""
         return f"{self.pipeline}.{self.name}"
+
+    @cached_property
+    def is_body(self) -> bool:
+        """Whether it is a function that is executed once, as most steps are."""
+        return self.kind is Kind.BODY
 
     @cached_property
     def is_limited(self) -> bool:
@@ -121,21 +128,27 @@ class Step:
         ctx: Context,
         item: bytes | None = None,
         index: int | None = None,
+        fresh: "Fresh | None" = None,
     ) -> dict[str, Any]:
         """The arguments of a call, every one read anew from what is stored.
 
         The input may be given as its stored bytes; then this step cannot see what an earlier
-        one did to the object. `item` and `index` are those of a map. Raises Unreadable.
+        one did to the object. `item` and `index` are those of a map. `fresh` is an output that was
+        read when it was stored, and that nobody else is given. Raises Unreadable.
         """
         arguments: dict[str, Any] = {}
         for binding in self.bound.bindings:
-            if binding.source is Source.OUTPUT and binding.codec is not None:
-                arguments[binding.name] = self._read(binding.codec, binding.step, results)
-            elif binding.source is Source.CONTEXT:
+            source, codec = binding.source, binding.codec
+            if source is _OUTPUT and codec is not None:
+                if fresh is not None and fresh.step.name == binding.step and fresh.suits(codec):
+                    arguments[binding.name] = fresh.value
+                else:
+                    arguments[binding.name] = self._read(codec, binding.step, results)
+            elif source is Source.CONTEXT:
                 arguments[binding.name] = ctx
-            elif binding.source is Source.ITEM and binding.codec is not None:
-                arguments[binding.name] = self._read_item(binding.codec, item)
-            elif binding.source is Source.INDEX:
+            elif source is Source.ITEM and codec is not None:
+                arguments[binding.name] = self._read_item(codec, item)
+            elif source is Source.INDEX:
                 arguments[binding.name] = index
             elif isinstance(input_value, bytes):
                 arguments[binding.name] = self.read_input(input_value)
@@ -164,10 +177,14 @@ class Step:
         waited for, which may be JSON.
         Raises InvalidOutput, NoSecretKey, and Unreadable for an event that cannot be opened.
         """
+        return self.write(value)[0]
+
+    def write(self, value: Any) -> tuple[bytes, Any]:
+        """Like `encode`; also what a reader of those bytes gets."""
         try:
-            if self.kind is Kind.WAIT:
+            if not self.is_body and self.kind is Kind.WAIT:
                 value = self._read_event(value)
-            return self.bound.output.encode(value)
+            return self.bound.output.round_trip(value)
         except CannotOpen as error:
             raise Unreadable(f"the output of step '{self.task_name}': {error}") from None
         except ValueError as error:
@@ -199,6 +216,20 @@ class Step:
         """The run's input from what is stored. Raises Unreadable."""
         what = f"the stored input of pipeline '{self.pipeline}'"
         return _decoded(self.input, stored, what, "its model")
+
+
+class Fresh:
+    """An output as it was read when it was stored, for the one that is given it first."""
+
+    __slots__ = ("step", "value")
+
+    def __init__(self, step: Step, value: Any) -> None:
+        self.step = step
+        self.value = value
+
+    def suits(self, codec: Codec) -> bool:
+        """Whether who reads by this codec would get the same."""
+        return codec.model is not None and codec.model is self.step.bound.output.model
 
 
 def _decoded(codec: Codec, stored: bytes, what: str, reader: str) -> Any:

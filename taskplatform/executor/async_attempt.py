@@ -52,7 +52,7 @@ class AsyncAttempt:
 
     def _begin(self) -> Outcome | None:
         child, branch = self._child, self._branch
-        branch.step_started_at = monotonic()
+        branch.step_started_at = branch.step_ended_at = monotonic()
         branch.progress, branch.log = NO_PROGRESS, None
         arguments = arguments_of(child, branch)
         begun = begin(child, branch)

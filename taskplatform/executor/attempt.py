@@ -26,7 +26,7 @@ def attempt(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome:
     Raises Revoked if the claim was taken back, Unreadable, and psycopg.Error or Unavailable if a
     middleware could not ask the database, before the body started.
     """
-    branch.step_started_at = monotonic()
+    branch.step_started_at = branch.step_ended_at = monotonic()
     branch.progress, branch.log = NO_PROGRESS, None
     middlewares = around(branch.step)
     if not middlewares:
@@ -45,6 +45,7 @@ def attempt(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome:
         branch.number,
         branch.step.read_input(branch.claimed.input),
         child.transaction,
+        child.link.session,
         branch.claimed.work_id,
         branch.claimed.epoch,
         gates,
@@ -65,9 +66,15 @@ def arguments_of(child: Child, branch: Branch) -> dict[str, Any]:
 
     Of a batch that is known only when the others of it are.
     """
-    claimed = branch.claimed
+    claimed, fresh = branch.claimed, branch.fresh
+    branch.fresh = None
     return branch.step.bind(
-        claimed.input, claimed.outputs, context(child, branch), claimed.item, claimed.position
+        claimed.input,
+        claimed.outputs,
+        context(child, branch),
+        claimed.item,
+        claimed.position,
+        fresh,
     )
 
 
@@ -97,7 +104,7 @@ def _execute(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome
     if not isinstance(begun, Begun):
         return begun
     if branch.step.batch is None:
-        return begun.outcome(partial(_call, child, branch, begun, arguments))
+        return begun.outcome(_call, child, branch, begun, arguments)
 
     def call(inputs: list[Any]) -> Any:
         ctx = next((one for one in arguments.values() if isinstance(one, Context)), None)
@@ -106,16 +113,16 @@ def _execute(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome
         given = branch.step.bind(inputs, {}, ctx or _UNSEEN)
         return _call(child, branch, begun, given)
 
-    return begun.outcome(partial(company.execute, child, branch, call))
+    return begun.outcome(company.execute, child, branch, call)
 
 
 def _call(child: Child, branch: Branch, begun: Begun, arguments: dict[str, Any]) -> Any:
     limit = child.time_limit
-    limit.arm(begun.seconds, begun.silence)
+    limit.arm(begun.seconds, begun.silence if branch.step.heartbeat else None)
     value = branch.step.function(**arguments)
     if not isinstance(value, CoroutineType):
         return value
-    limit.disarm()
+    limit.armed = False
     instrument, token = child.instrument, begun.token
     return wait_for(
         Resumed(value, partial(instrument.entered, token), partial(instrument.left, token)),

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from time import monotonic
+from typing import Any
 
 import psycopg
 
@@ -19,7 +20,7 @@ from taskplatform.core.outcome import Failed, Interrupted, Outcome, Succeeded
 from taskplatform.core.shapes import Kind
 from taskplatform.core.step import Unreadable
 from taskplatform.errors import PipelineNotFound, Unavailable
-from taskplatform.executor import company, standing, verdict
+from taskplatform.executor import company, impatience, standing, verdict
 from taskplatform.executor.admission import admit, give_up
 from taskplatform.executor.attempt import arguments_of, attempt
 from taskplatform.executor.begun import Revoked
@@ -27,7 +28,7 @@ from taskplatform.executor.branch import Branch, open_branch
 from taskplatform.executor.child import Child
 from taskplatform.executor.company import Pending
 from taskplatform.executor.ending import fails
-from taskplatform.executor.impatience import PATIENCE, Impatience
+from taskplatform.executor.impatience import Impatience
 from taskplatform.executor.rests import move, rests, spawn
 from taskplatform.storage.claim import Claimed
 from taskplatform.storage.settlement import Keep, Settlement
@@ -45,10 +46,12 @@ class Batch:
     def __init__(self, child: Child, ring: Ring) -> None:
         self._child = child
         self._ring = ring
-        self._pending: list[Pending] = []
+        self._ended: list[tuple[Branch, Outcome | Settlement]] = []
         self._oldest = 0.0
         self._going_on: list[Branch] = []
         self._room = verdict.Room()
+        # By pipeline, for as long as one commit takes to be made.
+        self._goes_on: dict[str, bool] = {}
         self._guard = threading.Lock()
 
     def execute(self, claimed: Sequence[Claimed]) -> None:
@@ -61,6 +64,7 @@ class Batch:
             raise
         finally:
             self._child.time_limit.rest()
+            self._child.lanes.refund(claimed)
 
     def _execute(self, claimed: Sequence[Claimed]) -> None:
         self._child.slot.revoke = self._child.slot.owes = False
@@ -99,24 +103,27 @@ class Batch:
             accepted = self._child.settle(others)
             committed = [one for one in others if one.work_id in accepted]
             self._follow_up(committed)
-            branches = _still_here(branches, others, committed)
+            branches = standing.still_here(branches, others, committed)
         return branches
 
     def _walk(self, wave: list[Branch]) -> None:
+        child = self._child
+        over = child.must_end()
         for position, branch in enumerate(wave):
-            if self._child.must_stop() or not self._step(branch):
+            if over or child.must_stop() or not self._step(branch):
                 self.commit()
                 # Also what was to go on: it may have been taken back together with the rest.
                 self._release([*self._going_on, *wave[position:]])
                 self._going_on = []
                 return
             # Who waits for its slots should not wait for the rest of the wave.
-            if branch.claimed.gates or monotonic() - self._oldest > PATIENCE:
+            waited = branch.step_ended_at - self._oldest
+            if branch.claimed.gates or waited > impatience.PATIENCE:
                 self.commit()
         self.commit()
 
     def _step(self, branch: Branch) -> bool:
-        outcome = self._attempted(branch, lambda: self._outcome(self._child, branch))
+        outcome = self._attempted(branch, self._outcome, self._child, branch)
         if outcome is None:
             return False
         with self._guard:
@@ -127,14 +134,14 @@ class Batch:
         return True
 
     def _attempted(
-        self, branch: Branch, attempt: Callable[[], Outcome | Settlement]
+        self, branch: Branch, attempt: Callable[..., Outcome | Settlement], *given: Any
     ) -> Outcome | Settlement | None:
         """What an attempt at the branch's next step comes to; None: its body was not started."""
         left = branch.seconds_left
         if left is not None and left <= 0:
             return standing.out_of_time(branch, self._child.default_queue)
         try:
-            return attempt()
+            return attempt(*given)
         except Unreadable as error:
             queue = branch.step.queue or self._child.default_queue
             return standing.parked(branch.claimed, queue, str(error))
@@ -163,45 +170,67 @@ class Batch:
             self._add(branch, stored)
 
     def _outcome(self, child: Child, branch: Branch) -> Outcome | Settlement:
-        if branch.step.kind is not Kind.BODY and rests(branch):
+        is_body = branch.step.is_body
+        if not is_body and rests(branch):
             began = monotonic()
             if (moved := move(child, branch)) is not None:
                 # Cheap, and known to be: thousands that rest are claimed in batches, too.
                 child.costs.observe(branch.step.task_name, monotonic() - began)
                 return moved
         outcome = attempt(child, branch, arguments_of(child, branch))
-        if branch.step.kind is Kind.CHILD and isinstance(outcome, Succeeded):
+        if not is_body and branch.step.kind is Kind.CHILD and isinstance(outcome, Succeeded):
             return spawn(child, branch, outcome.output)
         return outcome
 
     def _add(self, branch: Branch, outcome: Outcome | Settlement) -> None:
-        if not self._pending:
+        if not self._ended:
             self._oldest = monotonic()
             self._child.slot.owes = True
-        self._pending += company.judged(self._judge, branch, outcome)
+        self._ended.append((branch, outcome))
+
+    def _judged(self, ended: Sequence[tuple[Branch, Outcome | Settlement]]) -> list[Pending]:
+        self._goes_on.clear()
+        pending: list[Pending] = []
+        for branch, made in ended:
+            if isinstance(made, Settlement):
+                pending.append((branch, made, None))
+            elif branch.company:
+                pending += company.judged(self._judge, branch, made)
+            else:
+                pending.append((branch, self._judge(branch, made), made))
+        return pending
 
     def _judge(self, branch: Branch, outcome: Outcome) -> Settlement:
         child = self._child
+        if type(outcome) is Succeeded:
+            go_on = self._may_go_on(branch)
+            return verdict.advance(
+                branch, outcome.output, child.default_queue, child.costs, self._room, go_on
+            )
         return verdict.settlement(
             branch,
             verdict.judge(branch, outcome, child.put_off_limit),
             default_queue=child.default_queue,
             costs=child.costs,
             room=self._room,
-            go_on=self._may_go_on(branch),
+            go_on=False,
         )
 
     def _may_go_on(self, branch: Branch) -> bool:
-        child = self._child
-        return not (child.must_yield() or child.link.is_paused(branch.claimed.pipeline))
+        pipeline, child = branch.claimed.pipeline, self._child
+        may = self._goes_on.get(pipeline)
+        if may is None:
+            may = not (child.must_yield() or child.link.is_paused(pipeline))
+            self._goes_on[pipeline] = may
+        return may
 
     def commit(self, older_than: float = -1.0) -> None:
         """Commit the outcomes so far, if the oldest has waited longer than that."""
         with self._guard:
-            if not self._pending or monotonic() - self._oldest <= older_than:
+            if not self._ended or monotonic() - self._oldest <= older_than:
                 return
-            pending, self._pending = self._pending, []
-            self._settle(pending)
+            ended, self._ended = self._ended, []
+            self._settle(self._judged(ended))
             self._child.slot.owes = False
 
     def _settle(self, pending: list[Pending]) -> None:
@@ -216,14 +245,17 @@ class Batch:
         self._go_on(pending, accepted)
 
     def _go_on(self, pending: list[Pending], accepted: set[int]) -> None:
+        left: list[Settlement] = []
         for branch, settlement, outcome in pending:
             if settlement.work_id not in accepted:
                 continue
             then = settlement.then
             if type(then) is Keep and type(outcome) is Succeeded:
-                branch.advance(outcome.output, then.step)
+                branch.advance(outcome, then.step)
                 self._going_on.append(branch)
-        self._follow_up([one for _, one, _ in pending if one.work_id in accepted])
+            else:
+                left.append(settlement)
+        self._follow_up(left)
 
     def _follow_up(self, committed: Sequence[Settlement]) -> None:
         # What is kept concerns nobody else.
@@ -258,18 +290,3 @@ class Batch:
         if rest:
             queue = self._child.default_queue
             self._child.settle([verdict.released(branch, queue) for branch in rest])
-
-
-def _still_here(
-    branches: Sequence[Branch], others: Sequence[Settlement], committed: Sequence[Settlement]
-) -> list[Branch]:
-    moved = {one.work_id for one in others}
-    kept = {one.work_id: one.then.step for one in committed if isinstance(one.then, Keep)}
-    here = []
-    for branch in branches:
-        claimed = branch.claimed
-        if claimed.work_id in kept:
-            claimed.step, claimed.rest = kept[claimed.work_id], None
-        if claimed.work_id in kept or claimed.work_id not in moved:
-            here.append(branch)
-    return here

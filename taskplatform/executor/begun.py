@@ -43,7 +43,9 @@ def begin(child: Child, branch: Branch) -> "Begun | Withheld":
     Raises Revoked if the claim was taken back.
     """
     step, left = branch.step, branch.seconds_left
-    seconds = step.timeout if left is None else max(0.001, min(step.timeout, left))
+    seconds = step.timeout
+    if left is not None:
+        seconds = max(0.001, min(seconds, left))
     if step.transactional and (why := _not_begun(child, seconds)):
         return why
     hard = monotonic_ns() + int((seconds + HARD_GRACE) * 1e9)
@@ -70,8 +72,7 @@ class Begun:
         self._branch = branch
         self._reporter = child.reporter
         self.seconds = seconds
-        run_id, number = branch.claimed.run_id, branch.number
-        self.token = child.instrument.started(branch.step, run_id, number, branch.label)
+        self.token = child.instrument.started(branch.step, branch.run, branch.number, branch.label)
         self._log = StepLog(branch.secrets)
         self._around = current_log.set(self._log)
         branch.step_started_at = monotonic()
@@ -82,51 +83,55 @@ class Begun:
         reporter = self._reporter
         return reporter.left if reporter and self._branch.step.heartbeat else None
 
-    def outcome(self, make: Callable[[], Any]) -> Outcome:
+    def outcome(self, make: Callable[..., Any], *given: Any) -> Outcome:
         """What the body came to: `make` returns its value or raises what ended it."""
-        step, limit = self._branch.step, self._child.time_limit
-        conceal = self._log.conceal
+        step, limit, log = self._branch.step, self._child.time_limit, self._log
         raised: BaseException | None = None
         put_off: BaseException | None = None
         outcome: Outcome
         try:
             try:
-                outcome = Succeeded(step.encode(make()))
+                outcome = Succeeded(*step.write(make(*given)))
             finally:
-                limit.disarm()
+                limit.armed = False
         except (HandedBack, Unwanted):
             outcome = Interrupted()
         except RetryAfter as error:
             put_off = error
-            outcome = PutOff(error.seconds, Failure.of(error, conceal))
+            outcome = PutOff(error.seconds, Failure.of(error, log.conceal))
         except Permanent as error:
-            raised, outcome = error, Failed(Failure.of(error, conceal), permanent=True)
+            raised, outcome = error, Failed(Failure.of(error, log.conceal), permanent=True)
         except TimeLimitExceeded as error:
-            raised, outcome = error, TimedOut(Failure.of(error, conceal))
+            raised, outcome = error, TimedOut(Failure.of(error, log.conceal))
         except BaseException as error:
-            raised, outcome = error, Failed(Failure.of(error, conceal))
-        limit.disarm()
+            raised, outcome = error, Failed(Failure.of(error, log.conceal))
+        limit.armed = False
         if step.breakers:
             self._branch.raised = raised or put_off
         self._end(outcome, raised)
         return outcome
 
     def _end(self, outcome: Outcome, raised: BaseException | None) -> None:
-        child, branch = self._child, self._branch
+        child, branch, reporter = self._child, self._branch, self._reporter
+        step, started_at = branch.step, branch.step_started_at
         current_log.reset(self._around)
-        branch.progress = self._reporter.end() if self._reporter is not None else NO_PROGRESS
-        branch.log = self._log.close(outcome.output if isinstance(outcome, Succeeded) else None)
+        branch.progress = NO_PROGRESS if reporter is None else reporter.end()
+        branch.log = self._log.close(outcome.output if type(outcome) is Succeeded else None)
         if raised is not None:
             self._log.conceal.scrub(raised)
-        if branch.step.transactional:
+        if step.transactional:
             child.own_transaction.ended(outcome)
         child.slot.end()
-        child.instrument.ended(self.token, branch.step, outcome, raised)
+        child.instrument.ended(self.token, step, outcome, raised)
         if branch.first_body_at is None:
-            branch.first_body_at = branch.step_started_at
+            branch.first_body_at = started_at
+        branch.step_ended_at = ended_at = monotonic()
         # A batch is claimed by its leader alone, as what costs nobody knows how much.
-        if branch.step.batch is None:
-            child.costs.observe(branch.step.task_name, monotonic() - branch.step_started_at)
+        if step.batch is None:
+            child.costs.observe(step.task_name, ended_at - started_at)
+        share = (ended_at - started_at) / (1 + len(branch.company))
+        for one in (branch, *branch.company):
+            child.lanes.use(one.claimed, share)
 
 
 def _not_begun(child: Child, seconds: float) -> Withheld | None:

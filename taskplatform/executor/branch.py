@@ -4,16 +4,19 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
-from taskplatform.core.outcome import Outcome
+from taskplatform.core.outcome import Outcome, Succeeded
 from taskplatform.core.pipeline import Declaration
 from taskplatform.core.redaction import redact
 from taskplatform.core.sealing import secrets_in
 from taskplatform.core.segments import next_compensation, next_stage
 from taskplatform.core.shapes import Kind
 from taskplatform.core.stages import Stage
-from taskplatform.core.step import Step
+from taskplatform.core.step import Fresh, Step
 from taskplatform.storage.claim import Claimed
 from taskplatform.storage.settlement import Settlement
+
+# What is larger is not kept in memory to be read once.
+_LARGEST_FRESH = 4096
 
 
 @dataclass(slots=True)
@@ -35,12 +38,23 @@ class Branch:
     rested: bool = False
     first_body_at: float | None = None
     step_started_at: float = 0.0
+    step_ended_at: float = 0.0
     progress: tuple[float | None, float | None] = (None, None)
     log: str | None = None
     company: "list[Branch]" = field(default_factory=list)
     came_to: Outcome | Settlement | None = None
     raised: BaseException | None = None
     claimed_at: float = field(default_factory=monotonic)
+    fresh: Fresh | None = None
+    _run: str = ""
+
+    @property
+    def run(self) -> str:
+        """The run's id as text, made once."""
+        text = self._run
+        if not text:
+            self._run = text = str(self.claimed.run_id)
+        return text
 
     @property
     def label(self) -> str:
@@ -83,14 +97,16 @@ class Branch:
             return () if undo is None else (undo,)
         return next_stage(self.declaration, done)
 
-    def advance(self, output: bytes, name: str) -> None:
+    def advance(self, made: Succeeded, name: str) -> None:
         """Take over the committed output and go on with the step of that name."""
-        step = self.declaration.find(name)
+        step, claimed, done = self.declaration.find(name), self.claimed, self.step
         assert step is not None
-        self.claimed.outputs[self.step.name] = output
-        self.claimed.versions[self.step.name] = self.step.version
+        claimed.outputs[done.name] = output = made.output
+        claimed.versions[done.name] = done.version
         if self.place >= 0:
             self.place += 1
+        keep = made.value is not None and len(output) < _LARGEST_FRESH
+        self.fresh = Fresh(done, made.value) if keep else None
         self.step = step
         self.failures = 0
         self.put_off = 0.0

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from taskplatform.core import registry
 from taskplatform.errors import Unavailable
 from taskplatform.executor.costs import BUDGET, Costs
 from taskplatform.executor.instruments import Instrument, Silent
+from taskplatform.executor.lanes import Lanes
 from taskplatform.executor.link import Link
 from taskplatform.executor.needs import Needs
 from taskplatform.executor.own_transaction import OwnTransaction
@@ -70,6 +72,7 @@ class Child:
         self.ageing = ageing
         self.instrument: Instrument = instrument or Silent()
         self.costs = Costs()
+        self.lanes = Lanes(self.costs, ageing)
         self.time_limit = TimeLimit(lambda: self.slot.interrupt)
         self.reporter: Reporter | None = None
         self.own_transaction = OwnTransaction(url, f"taskplatform {worker_name} body")
@@ -104,7 +107,8 @@ class Child:
 
     def must_stop(self) -> bool:
         """No body of what is held may start: also when the lease is in doubt."""
-        return not self.slot.lease_holds or self.must_end()
+        slot, table = self.slot, self.table
+        return not slot.lease_holds or self.leaving or table.shutting_down or slot.interrupt
 
     def must_yield(self) -> bool:
         """The shift should end at the next step boundary; `must_stop` is asked there."""
@@ -123,19 +127,19 @@ class Child:
         """
         self.served = frozenset(queues)
         with self.lock:
-            return self._asking(
-                lambda: claim(
-                    self.connection,
-                    holder=self._holder(),
-                    after=self.last_epoch,
-                    queues=queues,
-                    pipelines=self._claimable(),
-                    limit=self.link.pace.claiming(self.costs.limit()),
-                    costs=self.costs.known,
-                    budget=BUDGET,
-                    needs=self._needs.of_maps(),
-                )
-            )
+            return self._asking(lambda: self._claim_next(queues))
+
+    def _claim_next(self, queues: Sequence[str]) -> tuple[list[Claimed], bool]:
+        pipelines, limit = self._claimable(), self.link.pace.claiming(self.costs.limit())
+        take = partial(
+            claim,
+            holder=self._holder(),
+            after=self.last_epoch,
+            limit=limit,
+            budget=BUDGET,
+            needs=self._needs.of_maps(),
+        )
+        return self.lanes.claim(take, self.connection, queues, pipelines, limit)
 
     def claim_run(self, run_id: UUID) -> list[Claimed]:
         """Take the work of one run."""
@@ -248,8 +252,7 @@ class Child:
         raise AssertionError("pauses never end")
 
     def _give_up(self) -> bool:
-        grace = self.table.grace_ends_ns
-        return self.table.cold or (grace != 0 and time.monotonic_ns() > grace)
+        return self.table.cold or 0 < self.table.grace_ends_ns < time.monotonic_ns()
 
     def _count_refused(self, settlements: Sequence[Settlement], accepted: set[int]) -> None:
         if len(accepted) == len(settlements):

@@ -51,7 +51,9 @@ class Concealment:
 class Log(Protocol):
     """Where the body's records are kept."""
 
-    conceal: Concealment
+    @property
+    def conceal(self) -> Concealment:
+        """Takes the secrets of the run out of what is told."""
 
 
 def concealing(current: Callable[[], Log | None]) -> None:

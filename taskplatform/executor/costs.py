@@ -5,10 +5,13 @@ BUDGET = 0.005
 # More is never worth the locks.
 MOST = 200
 # What the platform itself spends on a step of a batch.
-_OVERHEAD = 0.00004
+_OVERHEAD = 0.00002
 _WEIGHT = 0.2
 # So many times slower than expected is odd.
 _ODD = 4.0
+# What is slower than expected may have lost its core for a moment, odd or not: one execution
+# raises the expectation by a twentieth at most.
+_SLOWER = 1.25
 
 
 class Costs:
@@ -30,14 +33,14 @@ class Costs:
             self.known[task_name] = seconds
             return
         if seconds <= _ODD * known:
-            self._odd.discard(task_name)
+            if self._odd:
+                self._odd.discard(task_name)
         elif task_name in self._odd:
             self.known[task_name] = seconds
             return
         else:
             self._odd.add(task_name)
-            seconds = _ODD * known
-        self.known[task_name] = known + _WEIGHT * (seconds - known)
+        self.known[task_name] = known + _WEIGHT * (min(seconds, _SLOWER * known) - known)
 
     def limit(self) -> int:
         """How many rows a claim should look at."""

@@ -168,6 +168,7 @@ class Crowd(Batch):
                 self._guarded([(seat, row.epoch)], partial(self._start_all, [(seat, row)]))
             return
         self._start(branches)
+        self._desk.lanes.refund(one for _, one in claimed if one.epoch not in _epochs(branches))
         self._leave(*seats.keys() - _epochs(branches))
 
     def _start(self, branches: Sequence[Branch]) -> None:
@@ -214,6 +215,7 @@ class Crowd(Batch):
         self._going_on = []
         for one in ended:
             branch, made = one.branch, one.made
+            self._desk.lanes.refund([branch.claimed])
             self._async.pop(one.epoch, None)
             match made:
                 case None:

@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Sequence
+from functools import partial
 from itertools import islice
 from time import monotonic_ns
 from typing import Any
@@ -30,7 +31,7 @@ class Desk(Child):
         """`seats` is how many bodies may be executed at once; the rest is that of a Child."""
         super().__init__(**given)
         self.committing = Child(**given)
-        self.committing.costs = self.costs
+        self.committing.costs, self.committing.lanes = self.costs, self.lanes
         self.lender = Lender(self.url, f"taskplatform {self.worker_name} body")
         self.most = seats
         # In the order in which they were given back.
@@ -114,16 +115,15 @@ class Desk(Child):
             if again:
                 return _seated(again, doubtful), True
         by_holder = self._with_leases(seats)
-        taken, more = claim_each(
-            self.connection,
+        take = partial(
+            claim_each,
             holders=list(by_holder),
             after=self.last_epoch,
-            queues=queues,
-            pipelines=self._claimable(),
-            costs=self.costs.known,
             budget=BUDGET,
             needs=needs,
         )
+        pipelines = self._claimable()
+        taken, more = self.lanes.claim(take, self.connection, queues, pipelines, len(seats))
         return _seated(taken, by_holder), more
 
     def _with_leases(self, seats: list[Seat]) -> dict[int, Seat]:

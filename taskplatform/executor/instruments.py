@@ -1,7 +1,6 @@
 """Instruments: what wants to see every attempt begin and end, without the executor knowing it."""
 
 from typing import Any, Protocol
-from uuid import UUID
 
 from taskplatform.core.outcome import Outcome
 from taskplatform.core.step import Step
@@ -14,10 +13,10 @@ class Instrument(Protocol):
     called there around each of its steps.
     """
 
-    def started(self, step: Step, run_id: UUID, number: int, label: str) -> Any:
+    def started(self, step: Step, run: str, number: int, label: str) -> Any:
         """The body is about to start; what is returned comes back to `ended`.
 
-        `label` is the step's name, with the place of an item in a map.
+        `run` is the run's id, `label` is the step's name, with the place of an item in a map.
         """
 
     def entered(self, token: Any) -> None:
@@ -33,7 +32,7 @@ class Instrument(Protocol):
 class Silent:
     """Sees nothing."""
 
-    def started(self, step: Step, run_id: UUID, number: int, label: str) -> Any:  # noqa: ARG002
+    def started(self, step: Step, run: str, number: int, label: str) -> Any:  # noqa: ARG002
         return None
 
     def entered(self, token: Any) -> None:  # noqa: ARG002

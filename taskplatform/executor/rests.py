@@ -32,7 +32,7 @@ def move(child: Child, branch: Branch) -> Outcome | Settlement | None:
 
     Raises Unavailable when the database cannot be asked.
     """
-    branch.step_started_at = monotonic()
+    branch.step_started_at = branch.step_ended_at = monotonic()
     match branch.step.kind:
         case Kind.SLEEP if branch.rested:
             branch.step_started_at -= branch.step.sleep or 0.0
@@ -134,7 +134,7 @@ def spawn(child: Child, branch: Branch, input: bytes) -> Settlement | Outcome:
     declaration = branch.step.child.declaration
     try:
         model, data = declaration.accept(input, stored=True)
-        first = declaration.steps[0]
+        first, owner = declaration.steps[0], declaration.owner_of(model)
         new = NewChild(
             id=uuid7(),
             parent_step=branch.step.name,
@@ -143,7 +143,8 @@ def spawn(child: Child, branch: Branch, input: bytes) -> Settlement | Outcome:
             queue=first.queue or child.default_queue,
             input=data,
             key=declaration.key_of(model),
-            owner=declaration.owner_of(model),
+            owner=owner,
+            fair_key=declaration.fair_key_of(model, owner),
             priority=declaration.priority_of(model) or None,
             run_timeout=declaration.run_timeout,
             queue_timeout=declaration.queue_timeout,

@@ -20,6 +20,7 @@ class Seat(Child):
         )
         self.link = desk.link
         self.costs = desk.costs
+        self.lanes = desk.lanes
         self.own_transaction = LentTransaction(lender)
         # The alarm is one for the process; it could not tell the bodies apart.
         self.time_limit.available = False

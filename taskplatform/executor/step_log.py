@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import cached_property
 
 from taskplatform.core.redaction import redact
 from taskplatform.core.sealing import secrets_in
@@ -32,7 +33,12 @@ class StepLog:
 
     def __init__(self, secrets: Callable[[], Iterable[str]] = tuple) -> None:
         """`secrets` tells what must not be in it; asked when something is logged."""
-        self.conceal = Concealment(secrets)
+        self._secrets = secrets
+
+    @cached_property
+    def conceal(self) -> Concealment:
+        """Takes the secrets out of what is told; made when something is."""
+        return Concealment(self._secrets)
 
     def add(self, entry: str) -> None:
         """Keep an entry of one line or several; after the end of the attempt nothing is kept."""

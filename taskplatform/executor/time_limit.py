@@ -17,12 +17,13 @@ class TimeLimit:
     """Arms the process's alarm around user code; the same alarm carries interruptions.
 
     Signals reach only a process's main thread: in a threads pool there is no soft limit, and
-    the lease, which is not renewed past the hard limit, is what ends an attempt.
+    the lease, which is not renewed past the hard limit, is what ends an attempt. Nothing is raised
+    unless it is `armed`: who waits for a body clears that as soon as it has ended.
     """
 
     def __init__(self, interrupted: Callable[[], bool]) -> None:
         self._interrupted = interrupted
-        self._armed = False
+        self.armed = False
         self._seconds = 0.0
         self._until = 0.0
         self._silence: Callable[[], float] | None = None
@@ -44,15 +45,11 @@ class TimeLimit:
         self._seconds = seconds
         self._until = until = now + seconds
         self._silence = silence
-        self._armed = True
+        self.armed = True
         # An alarm that comes too early for this body is set again when it comes.
         if now > self._believed_until or self._alarm_at > until or silence is not None:
             self._believed_until = now + _BELIEVED
             self._alarm_in(seconds if silence is None else self._wait())
-
-    def disarm(self) -> None:
-        """The body has ended: nothing may be raised from here on."""
-        self._armed = False
 
     def rest(self) -> None:
         """No body starts for now: the process has its alarm to itself."""
@@ -61,7 +58,7 @@ class TimeLimit:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _on_alarm(self, _signal: int, _frame: FrameType | None) -> None:
-        if not self._armed:
+        if not self.armed:
             self._believed_until = 0.0
             return
         if self._interrupted():

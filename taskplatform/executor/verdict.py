@@ -8,7 +8,7 @@ from time import monotonic
 
 from taskplatform.core.disposition import Advance, Again, Disposition, Fail, HandBack, dispose
 from taskplatform.core.failure import Failure
-from taskplatform.core.outcome import Outcome, Succeeded
+from taskplatform.core.outcome import Outcome
 from taskplatform.core.segments import same_segment
 from taskplatform.core.shapes import Kind
 from taskplatform.core.stages import Stage
@@ -20,9 +20,10 @@ from taskplatform.executor.ending import settled
 from taskplatform.executor.standing import attempt_of, capped, rest
 from taskplatform.storage.settlement import Join, Keep, PutBack, Result, Settlement
 
-# A claim fills the budget, and the next steps may be a little dearer than the first: without some
+# A claim fills the budget, and the next steps may be somewhat dearer than the first: without some
 # play each wave would put a few runs back, and somebody would have to claim them again.
-PLAY = 2.0
+PLAY = 4.0
+_MOST, _ENDLESS = PLAY * BUDGET, float("inf")
 
 
 @dataclass(slots=True)
@@ -34,18 +35,16 @@ class Room:
 
     def admit(self, cost: float | None) -> bool:
         """Take another one in, if it fits or is the first."""
-        cost = float("inf") if cost is None else cost
-        if self.kept and self.seconds + cost > PLAY * BUDGET:
+        seconds = self.seconds + (_ENDLESS if cost is None else cost)
+        if self.kept and seconds > _MOST:
             return False
         self.kept += 1
-        self.seconds += cost
+        self.seconds = seconds
         return True
 
 
 def judge(branch: Branch, outcome: Outcome, put_off_limit: float) -> Disposition:
     """Apply the step's policy to an outcome."""
-    if type(outcome) is Succeeded:
-        return Advance(outcome.output)
     return dispose(
         branch.step,
         outcome,
@@ -71,7 +70,7 @@ def settlement(
     """
     match disposition:
         case Advance():
-            return _advance(branch, disposition.output, default_queue, costs, room, go_on)
+            return advance(branch, disposition.output, default_queue, costs, room, go_on)
         case Again():
             return _again(branch, disposition, default_queue)
         case Fail(attempt_outcome, failure):
@@ -107,21 +106,24 @@ def expecting(settlement: Settlement, step: str) -> Settlement:
     return replace(settlement, expected=step)
 
 
-def _advance(
+def advance(
     branch: Branch, output: bytes, default_queue: str, costs: Costs, room: Room, go_on: bool
 ) -> Settlement:
+    """Say what is to be committed for a branch whose step has an output."""
     now = monotonic()
     claimed, step = branch.claimed, branch.step
+    name = step.name
     result = Result(
-        step.name,
+        name,
         step.version,
         branch.number,
         output,
         now - branch.step_started_at,
-        0.0,
+        now - branch.step_ended_at,
         claimed.position,
-        log=branch.log,
-        first=step.name not in claimed.versions,
+        False,
+        branch.log,
+        name not in claimed.versions,
     )
     if claimed.branch:
         return settled(claimed, Join(), result=result)
@@ -129,12 +131,15 @@ def _advance(
     if not following:
         started_ago = now - (branch.first_body_at or now)
         return _ended(branch, result, started_ago, default_queue)
-    if arrival := _arrival(branch, following, output, default_queue):
-        return rest(claimed, arrival, branch.seconds_left, result)
     then = following[0]
-    cost = costs.known.get(then.task_name)
-    if go_on and same_segment(branch.declaration, step, then, default_queue) and room.admit(cost):
-        return settled(claimed, _keep(then.name, cost is None or cost > BUDGET), result)
+    if (len(following) > 1 or not then.is_body) and (
+        arrival := _arrival(branch, following, output, default_queue)
+    ):
+        return rest(claimed, arrival, branch.seconds_left, result)
+    if go_on and same_segment(branch.declaration, step, then, default_queue):
+        cost = costs.known.get(then.task_name)
+        if room.admit(cost):
+            return settled(claimed, _keep(then.name, cost is None or cost > BUDGET), result)
     return settled(claimed, PutBack(then.name, then.queue or default_queue), result)
 
 

@@ -102,7 +102,7 @@ WITH leader AS MATERIALIZED (
           AND w.holder IS NULL AND NOT w.alone
           AND (w.reason IS NULL OR (w.reason = 'retry' AND w.due_at <= clock_timestamp()
                                     + make_interval(secs => {LATER})))
-        ORDER BY rank, id LIMIT %(many)s
+        ORDER BY rank, id LIMIT %(limit)s
         FOR UPDATE SKIP LOCKED
     ) AS w
 ), led AS (
@@ -195,7 +195,7 @@ def gather(
         "epoch": leader.epoch,
         "holder": holder,
         "after": after,
-        "many": many,
+        "limit": many,
         "needs": orjson.dumps(NO_NEEDS).decode(),
     }
     with one_trip(connection):

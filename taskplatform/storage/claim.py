@@ -1,13 +1,17 @@
 """Claim: take ready work under a new epoch, in one round trip."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import orjson
 
+from taskplatform.core.fairness import Turn
 from taskplatform.storage.connection import Session, one_trip
+from taskplatform.storage.direct import ask_all
+from taskplatform.storage.lanes import UNKNOWN
+from taskplatform.storage.taking import TAKE, TAKE_IN_TURN, Due, line_up
 
 
 @dataclass(slots=True)
@@ -20,6 +24,7 @@ class Claimed:
     marked running with this claim. `branch` is empty for the run's main row; `position` and `item`
     are an item's place and JSON. `rest` is what the row rested on, `open_branches` whether some of
     those it forked have not ended. `error` is what makes a `failing` run fail.
+    `charge` is what its `lane` was charged for it, in seconds; None: nothing ever is.
     `gates`, which no claim tells, are those at which slots were asked for, with their limits.
     """
 
@@ -47,48 +52,10 @@ class Claimed:
     failing: bool = False
     error: bytes | None = None
     parent_run: UUID | None = None
+    lane: str = ""
+    charge: float | None = None
     gates: dict[str, int] | None = None
 
-
-# SKIP LOCKED: nobody ever waits here.
-def taking(*, total: str, holder: str, started_at: str, fits: str) -> str:
-    """Take ready rows in order; `total` adds up what is walked over, `fits` says how far to go."""
-    return f"""
-WITH ready AS MATERIALIZED (
-    SELECT w.id, w.rank, w.alone,
-           coalesce((%(costs)s::jsonb ->> (w.pipeline || '.' || w.step))::double precision,
-                    'infinity') AS cost
-    FROM unnest(%(queues)s::text[]) AS served(queue)
-    CROSS JOIN LATERAL (
-        SELECT id, rank, alone, pipeline, step FROM taskplatform.work
-        WHERE queue = served.queue AND lane = '' AND holder IS NULL AND due_at IS NULL
-          AND pipeline = ANY (%(pipelines)s::text[])
-        ORDER BY rank, id
-        LIMIT %(limit)s
-        FOR UPDATE SKIP LOCKED
-    ) AS w
-), ranked AS (
-    SELECT id, row_number() OVER walk AS place, {total} AS total
-    FROM ready
-    WINDOW walk AS (ORDER BY rank, id ROWS UNBOUNDED PRECEDING)
-)
-UPDATE taskplatform.work AS w
-SET holder = {holder}, epoch = nextval('taskplatform.epochs'),
-    started_at = CASE WHEN {started_at} THEN clock_timestamp() END
-FROM ranked
-WHERE w.id = ranked.id AND {fits}
-"""
-
-
-# Rows are taken in order while their expected cost fits the budget; a row of unknown cost, or
-# one that has to be alone, is taken only as the first.
-_TAKE = taking(
-    total="sum(CASE WHEN alone THEN 'infinity' ELSE cost END) OVER walk",
-    holder="%(holder)s",
-    started_at="ranked.total > %(budget)s",
-    fits="""(ranked.place = 1
-    OR (ranked.total <= %(budget)s AND ranked.place <= %(limit)s))""",
-)
 
 # By run id first and its state only then: asked for both at once, the planner walks the index of
 # all ready work instead.
@@ -153,7 +120,7 @@ SELECT w.id, w.epoch, w.run_id, w.pipeline, w.step, w.queue, w.failures, w.put_o
            SELECT true FROM taskplatform.work b
            WHERE b.run_id = w.run_id AND b.parent = w.id LIMIT 1
        ), false) ELSE false END,
-       coalesce(w.failing, false), CASE WHEN w.failing THEN r.error END, r.parent_run{also}
+       coalesce(w.failing, false), CASE WHEN w.failing THEN r.error END, r.parent_run, w.lane{also}
 FROM taskplatform.work w
 JOIN taskplatform.runs r ON r.id = w.run_id
 LEFT JOIN LATERAL (
@@ -196,12 +163,15 @@ def claim(
     costs: Mapping[str, float],
     budget: float,
     needs: Needs = NO_NEEDS,
+    turns: Sequence[Turn] | None = None,
+    dues: Iterable[Due] = (),
 ) -> tuple[list[Claimed], bool]:
     """Take up to `limit` ready branches for `holder`; if any, also tell whether more are ready.
 
     `costs` maps `pipeline.step` to expected seconds, `budget` is how many seconds may be taken
     at once, `after` the highest epoch this holder was given before, `needs` the steps whose
-    outputs an item of the map `pipeline.step` is given.
+    outputs an item of the map `pipeline.step` is given. With `turns` rows are taken lane by lane,
+    and lanes are charged for them and for what is due; else what has no lane is taken by rank.
     """
     values = {
         "holder": holder,
@@ -213,12 +183,12 @@ def claim(
         "budget": budget,
         "needs": orjson.dumps(needs).decode(),
     }
-    with one_trip(connection):
-        connection.execute(_TAKE, values)
-        connection.execute(_MARK_RUNNING, values)
-        answer = connection.execute(_READ_AND_MORE, values)
-    rows = answer.fetchall()
-    return [claimed(row[:-1]) for row in rows], bool(rows and rows[0][-1])
+    take, more = (TAKE, {}) if turns is None else (TAKE_IN_TURN, line_up(turns, dues))
+    *_, rows = ask_all(connection, [take, _MARK_RUNNING, _READ_AND_MORE], values | more)
+    taken = [claimed(row[:-1]) for row in rows]
+    if turns is not None:
+        charge(taken, costs)
+    return taken, bool(rows and rows[0][-1])
 
 
 def claim_run(
@@ -242,6 +212,12 @@ def held_by(connection: Session, holder: int) -> list[Claimed]:
     """What a holder holds now."""
     rows = connection.execute(_READ, {"holder": holder, "after": -1, "needs": "{}"})
     return [claimed(row) for row in rows]
+
+
+def charge(taken: Iterable[Claimed], costs: Mapping[str, float]) -> None:
+    """Note what lanes were charged for what was taken in turn."""
+    for one in taken:
+        one.charge = costs.get(f"{one.pipeline}.{one.step}", UNKNOWN)
 
 
 def claimed(row: tuple[Any, ...]) -> Claimed:

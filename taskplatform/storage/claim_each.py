@@ -1,29 +1,23 @@
 """Claim for many holders at once: each is given one branch at most."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import orjson
 
+from taskplatform.core.fairness import Turn
 from taskplatform.storage.claim import (
     MORE,
     NO_NEEDS,
     Claimed,
     Needs,
+    charge,
     claimed,
     marking,
     reading,
-    taking,
 )
 from taskplatform.storage.connection import Session, one_trip
+from taskplatform.storage.taking import TAKE_EACH, TAKE_EACH_IN_TURN, Due, line_up
 
-# Every row has a holder of its own, so what it costs, or whether it has to be alone, decides only
-# whether it is marked as one that lasts.
-_TAKE_EACH = taking(
-    total="cost",
-    holder="(%(holders)s::bigint[])[ranked.place]",
-    started_at="ranked.total > %(budget)s",
-    fits="ranked.place <= %(limit)s",
-)
 _HELD = "w.holder = ANY (%(holders)s::bigint[]) AND w.epoch > %(after)s"
 _MARK_EACH = marking(_HELD)
 _READ_EACH = reading(_HELD, ", w.holder")
@@ -42,11 +36,13 @@ def claim_each(
     costs: Mapping[str, float],
     budget: float,
     needs: Needs = NO_NEEDS,
+    turns: Sequence[Turn] | None = None,
+    dues: Iterable[Due] = (),
 ) -> tuple[list[Taken], bool]:
     """Take a ready branch for each holder, as far as there are any; also tell whether more are.
 
-    `costs`, `budget`, `needs` and `after` are those of a claim for one holder; a branch is marked
-    as running if it is expected to take longer than the budget.
+    `costs`, `budget`, `needs`, `after`, `turns` and `dues` are those of a claim for one holder; a
+    branch is marked as running if it is expected to take longer than the budget.
     """
     values = {
         "holders": _array(holders),
@@ -59,11 +55,17 @@ def claim_each(
         "needs": orjson.dumps(needs).decode(),
     }
     with one_trip(connection):
-        connection.execute(_TAKE_EACH, values)
+        if turns is None:
+            connection.execute(TAKE_EACH, values)
+        else:
+            connection.execute(TAKE_EACH_IN_TURN, values | line_up(turns, dues))
         connection.execute(_MARK_EACH, values)
         answer = connection.execute(_READ_EACH_AND_MORE, values)
     rows = answer.fetchall()
-    return [(row[-2], claimed(row[:-2])) for row in rows], bool(rows and rows[0][-1])
+    taken = [(row[-2], claimed(row[:-2])) for row in rows]
+    if turns is not None:
+        charge((one for _, one in taken), costs)
+    return taken, bool(rows and rows[0][-1])
 
 
 def held_by_each(

@@ -87,13 +87,13 @@ FROM places WHERE w.id = places.id
 
 # A child owns no key: its run is wanted for this parent, whoever else has one. A branch that was
 # still held when its run failed for good makes none. Without a priority of its own it stands where
-# its parent stands.
+# its parent stands, and without a fair key in the same lane.
 CHILD_RUNS = f"""
 WITH held AS MATERIALIZED (
-    SELECT w.run_id AS parent, w.priority AS inherited, w.rank, r.owner AS parent_owner, d.*
+    SELECT w.run_id AS parent, w.priority AS inherited, w.rank, w.lane, r.owner AS parent_owner, d.*
     FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, id uuid,
          parent_step text, pipeline text, step text, queue text, input json, key text, owner text,
-         priority integer, ageing double precision,
+         priority integer, ageing double precision, fair_key text,
          run_timeout double precision, queue_timeout double precision)
     {HELD}
     JOIN taskplatform.runs r ON r.id = w.run_id
@@ -101,15 +101,17 @@ WITH held AS MATERIALIZED (
         ON main.run_id = w.run_id AND main.branch = '' AND main.failing IS NOT TRUE
 ), made AS (
     INSERT INTO taskplatform.runs (id, pipeline, status, input, key, owner, priority, forced,
-                                   parent_run, parent_step, deadline, start_by)
+                                   parent_run, parent_step, deadline, start_by,
+                                   fair_key)
     SELECT id, pipeline, 'queued', input, key, coalesce(owner, parent_owner),
            coalesce(priority, inherited), true, parent, parent_step,
            clock_timestamp() + make_interval(secs => run_timeout),
-           clock_timestamp() + make_interval(secs => queue_timeout)
+           clock_timestamp() + make_interval(secs => queue_timeout),
+           coalesce(fair_key, nullif(lane, ''))
     FROM held
 )
-INSERT INTO taskplatform.work (run_id, pipeline, step, queue, priority, rank)
-SELECT id, pipeline, step, queue, coalesce(priority, inherited),
+INSERT INTO taskplatform.work (run_id, pipeline, step, queue, priority, lane, rank)
+SELECT id, pipeline, step, queue, coalesce(priority, inherited), coalesce(fair_key, lane),
        CASE WHEN priority IS NULL THEN rank
             ELSE (extract(epoch FROM statement_timestamp()) * 1000000)::bigint
                  - (priority * ageing * 1000000)::bigint END

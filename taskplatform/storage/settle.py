@@ -49,11 +49,11 @@ def settle(
         return _settle_expected(connection, settlements, worker)
     if any(one.slots is not None for one in settlements):
         return _settle_slots(connection, settlements, worker, woken)
-    first = not again and all(one.result is not None and one.result.first for one in settlements)
-    if all(is_plain(one) for one in settlements):
-        return advance(connection, settlements, worker, first)
-    if all(is_plain_end(one) for one in settlements):
-        return finish(connection, settlements, worker, first)
+    kinds = {type(one.then) for one in settlements}
+    if kinds == {Keep} and all(is_plain(one) for one in settlements):
+        return advance(connection, settlements, worker, again)
+    if kinds == {End} and all(is_plain_end(one) for one in settlements):
+        return finish(connection, settlements, worker, again)
     with one_trip(connection):
         locked = _lock(connection, settlements)
         going_on = _write(connection, settlements, worker)
@@ -122,7 +122,7 @@ def _lock(connection: Session, settlements: Sequence[Settlement]) -> Any:
     runs = [one.run_id for one in settlements if _touches_run(one)]
     runs += [one.parent_run for one in settlements if one.parent_run and isinstance(one.then, End)]
     if runs:
-        connection.execute(sql.LOCK_RUNS, (runs,))
+        connection.execute(sql.LOCK_RUNS, {"runs": runs})
     held = [
         {"work_id": one.work_id, "epoch": one.epoch, "expected": one.expected}
         for one in settlements

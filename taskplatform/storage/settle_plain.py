@@ -5,7 +5,8 @@ from operator import attrgetter
 
 from taskplatform.storage import settle_rows
 from taskplatform.storage import settle_sql as sql
-from taskplatform.storage.connection import Session, one_trip
+from taskplatform.storage.connection import Session
+from taskplatform.storage.direct import ask, ask_all
 from taskplatform.storage.settle_rows import encode
 from taskplatform.storage.settlement import End, Keep, Settlement
 
@@ -16,18 +17,20 @@ def is_plain(one: Settlement) -> bool:
 
 
 def advance(
-    connection: Session, settlements: Sequence[Settlement], worker: str, first: bool
+    connection: Session, settlements: Sequence[Settlement], worker: str, again: bool
 ) -> set[int]:
     """Store the outputs of short steps; the ids of the work that was still held."""
-    rows = []
+    rows, first = [], not again
     for one in sorted(settlements, key=_by_work):
-        if one.result and isinstance(one.then, Keep):
-            row = settle_rows.result(one, one.result)
-            row["next"] = one.then.step
+        made, then = one.result, one.then
+        if made is not None and isinstance(then, Keep):
+            first = first and made.first
+            row = settle_rows.result(one, made)
+            row["next"] = then.step
             rows.append(row)
     statement = sql.ADVANCE_FIRST if first else sql.ADVANCE
-    answer = connection.execute(statement, {"rows": encode(rows), "worker": worker})
-    return {row[0] for row in answer}
+    answer = ask(connection, statement, {"rows": encode(rows), "worker": worker})
+    return {one for (one,) in answer}
 
 
 _by_work = attrgetter("work_id")
@@ -47,19 +50,24 @@ def is_plain_end(one: Settlement) -> bool:
 
 
 def finish(
-    connection: Session, settlements: Sequence[Settlement], worker: str, first: bool
+    connection: Session, settlements: Sequence[Settlement], worker: str, again: bool
 ) -> set[int]:
     """Store the outputs of last steps and end their runs; the ids of the work still held."""
     ordered = sorted(settlements, key=_by_work)
-    rows = []
+    rows, first = [], not again
     for one in ordered:
-        if one.result and isinstance(one.then, End):
-            row = settle_rows.result(one, one.result)
-            row["output_step"] = one.then.output_step
-            row["run_started_ago"] = settle_rows.started_ago(one, one.then)
+        made, then = one.result, one.then
+        if made is not None and isinstance(then, End):
+            first = first and made.first
+            row = settle_rows.result(one, made)
+            row["output_step"] = then.output_step
+            row["run_started_ago"] = settle_rows.started_ago(one, then)
             rows.append(row)
     statement = sql.FINISH_FIRST if first else sql.FINISH
-    with one_trip(connection):
-        connection.execute(sql.LOCK_RUNS, ([one.run_id for one in ordered],))
-        answer = connection.execute(statement, {"rows": encode(rows), "worker": worker})
-    return {row[0] for row in answer}
+    values = {
+        "runs": [one.run_id for one in ordered],
+        "rows": encode(rows),
+        "worker": worker,
+    }
+    _, answer = ask_all(connection, [sql.LOCK_RUNS, statement], values)
+    return {one for (one,) in answer}

@@ -185,6 +185,7 @@ def child(one: Settlement, new: NewChild) -> Row:
         owner=new.owner,
         priority=new.priority,
         ageing=new.ageing,
+        fair_key=new.fair_key,
         run_timeout=new.run_timeout,
         queue_timeout=new.queue_timeout,
     )

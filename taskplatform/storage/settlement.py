@@ -163,6 +163,7 @@ class NewChild:
     run_timeout: float | None
     queue_timeout: float | None = None
     ageing: float = AGEING
+    fair_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

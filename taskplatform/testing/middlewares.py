@@ -33,7 +33,8 @@ def attended(run: "Simulation", step: Step, number: int, execute: Callable[[], E
             raise _NoOutcome
         return came_to[0].outcome
 
-    known = StepAttempt(step, run.id, number, step.read_input(run.input), _no_database)
+    input = step.read_input(run.input)
+    known = StepAttempt(step, run.id, number, input, _no_database, _no_database, 0, 0)
     try:
         outcome = compose(own, known, proceed)()
     except _NoOutcome:

@@ -151,12 +151,12 @@ def _parts(child: Child) -> dict[str, float]:
     assert made is not None
 
     def instrument() -> None:
-        token = child.instrument.started(step, claimed.run_id, 1, step.name)
+        token = child.instrument.started(step, branch.run, 1, step.name)
         child.instrument.ended(token, step, Succeeded(output), None)
 
     def limit() -> None:
         child.time_limit.arm(300)
-        child.time_limit.disarm()
+        child.time_limit.armed = False
 
     def note() -> None:
         child.slot.begin(1, 1, 1)
@@ -183,12 +183,12 @@ def _parts(child: Child) -> dict[str, float]:
 
 
 def _judged(child: Child, branch: Branch, output: bytes) -> Settlement:
-    return verdict.settlement(
+    return verdict.advance(
         branch,
-        verdict.judge(branch, Succeeded(output), child.put_off_limit),
-        default_queue=child.default_queue,
-        costs=child.costs,
-        room=verdict.Room(),
+        output,
+        child.default_queue,
+        child.costs,
+        verdict.Room(),
         go_on=not child.must_yield(),
     )
 

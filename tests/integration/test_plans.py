@@ -25,10 +25,12 @@ from taskplatform.storage import (
     events,
     fork_sql,
     join_sql,
+    lanes,
     orphans,
     progress,
     running,
     settle_sql,
+    taking,
     unstarted,
     waits,
 )
@@ -90,7 +92,6 @@ ROWS: list[dict[str, Any]] = [
         "parent_step": "second",
         "priority": None,
         "owner": None,
-        "key": None,
         "run_timeout": None,
         "rest": "sleep",
         "run_error": {},
@@ -103,6 +104,17 @@ NAMED: dict[str, Any] = {
     "queues": ["taskplatform", "slow"],
     "pipelines": ["five", "other"],
     "limit": LIMIT,
+    "from": ["", ""],
+    "most": 200,
+    "of_queues": ["taskplatform", "taskplatform", "slow"],
+    "lanes": ["", "t1", ""],
+    "many": [LIMIT, LIMIT, LIMIT],
+    "starts": [0.0, 0.001, 0.0],
+    "paces": [0.001, 0.001, 0.001],
+    "bases": [0.0, 0.0, 0.0],
+    "due_queues": ["taskplatform"],
+    "due_lanes": ["t1"],
+    "due_seconds": [0.1],
     "costs": orjson.dumps({"five.first": 0.00001}).decode(),
     "budget": 0.005,
     "run_id": RUNS[0],
@@ -122,13 +134,10 @@ NAMED: dict[str, Any] = {
     "name": "approved",
     "keys": ["key1", "key2"],
     "calls": RUNS[:2],
-    "many": LIMIT,
-    "most": 200,
     "values": ["r1", "r2"],
     "data": '{"id": "r1"}',
 }
 IN_ORDER: dict[str, list[Any]] = {
-    "LOCK_RUNS": [RUNS],
     "LOCK_KEYS": [RUNS],
     "LOCK_WORK": [orjson.dumps(ROWS).decode()],
     "_DUE": [200],
@@ -157,6 +166,7 @@ HOT = (
     bursts,
     claim,
     claim_each,
+    taking,
     settle_sql,
     dispatch,
     running,
@@ -170,7 +180,17 @@ HOT = (
     unstarted,
 )
 # Parts of statements.
-FRAGMENTS = {"HELD", "IS_HELD", "_HELD", "MORE", "_WAITS", "_GIVEN", "_OWNED"}
+FRAGMENTS = {
+    "HELD",
+    "IS_HELD",
+    "_HELD",
+    "MORE",
+    "_SERVED",
+    "_WEIGHT",
+    "_WAITS",
+    "_GIVEN",
+    "_OWNED",
+}
 
 
 def statements() -> Iterator[tuple[str, str]]:
@@ -185,7 +205,7 @@ def _short(module: ModuleType) -> str:
     return module.__name__.rpartition(".")[2]
 
 
-STATEMENTS = dict(statements())
+STATEMENTS = {**dict(statements()), "lanes.LOOK": lanes.LOOK}
 
 
 @pytest.fixture
@@ -264,8 +284,10 @@ def fill(session: Session) -> None:
     )
     session.execute(
         """
-        INSERT INTO taskplatform.work (run_id, pipeline, step, queue, holder, epoch, due_at, batch)
+        INSERT INTO taskplatform.work (run_id, pipeline, step, queue, lane, holder, epoch,
+                                       due_at, batch)
         SELECT lpad(to_hex(n), 32, '0')::uuid, 'five', 'first', 'taskplatform',
+               CASE WHEN n %% 2 = 0 THEN '' ELSE 't' || n %% 100 END,
                CASE WHEN n <= %s THEN %s END, CASE WHEN n <= %s THEN 1 ELSE 0 END,
                CASE WHEN n %% 100 = 99 AND n > %s THEN clock_timestamp() END,
                'five:'
@@ -311,7 +333,7 @@ def test_plans_with_a_backlog(session: Session) -> None:
 def test_a_claim_looks_at_no_more_than_its_limit(session: Session) -> None:
     """Q9: the backlog is read in the order of its index, not sorted, and no further than asked."""
     fill(session)
-    for name in ("claim._TAKE", "claim_each._TAKE_EACH"):
+    for name in ("taking.TAKE", "taking.TAKE_EACH", "taking.TAKE_IN_TURN", "lanes.LOOK"):
         for node in plan(session, name):
             if node.get("Relation Name") == "work":
                 assert _rows(node) <= LIMIT

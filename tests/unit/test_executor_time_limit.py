@@ -31,7 +31,7 @@ def test_nothing_is_raised_before_arming_or_after_disarming(interrupted: threadi
     limit = TimeLimit(interrupted.is_set)
     alarm()
     limit.arm(60)
-    limit.disarm()
+    limit.armed = False
     alarm()
     interrupted.set()
     alarm()
@@ -49,7 +49,7 @@ def test_the_limit_is_raised_in_armed_code(interrupted: threading.Event) -> None
             limit.arm(0.02)
             signal.pause()
         finally:
-            limit.disarm()
+            limit.armed = False
 
     with pytest.raises(TimeLimitExceeded, match=r"timeout of 0\.02 s"):
         body()
@@ -61,7 +61,7 @@ def test_the_alarm_of_an_earlier_attempt_does_not_end_the_next_one(
     """W15: a body that follows at once starts under the alarm that is set, and has its own time."""
     limit = TimeLimit(interrupted.is_set)
     limit.arm(0.05)
-    limit.disarm()
+    limit.armed = False
     limit.arm(0.2)
     started = monotonic()
     # Handlers run, and waiting goes on.
@@ -72,7 +72,7 @@ def test_the_alarm_of_an_earlier_attempt_does_not_end_the_next_one(
         signal.pause()
 
     assert monotonic() - started >= 0.19
-    limit.disarm()
+    limit.armed = False
 
 
 def test_a_shorter_limit_is_not_left_to_the_alarm_of_a_longer_one(
@@ -80,13 +80,13 @@ def test_a_shorter_limit_is_not_left_to_the_alarm_of_a_longer_one(
 ) -> None:
     limit = TimeLimit(interrupted.is_set)
     limit.arm(60)
-    limit.disarm()
+    limit.armed = False
     limit.arm(0.02)
 
     with pytest.raises(TimeLimitExceeded):
         signal.pause()
 
-    limit.disarm()
+    limit.armed = False
 
 
 def test_a_body_that_used_the_alarm_for_itself_does_not_unarm_the_next(
@@ -96,11 +96,11 @@ def test_a_body_that_used_the_alarm_for_itself_does_not_unarm_the_next(
     limit.arm(60)
     signal.sigtimedwait([], 0.002)
     signal.setitimer(signal.ITIMER_REAL, 0)
-    limit.disarm()
+    limit.armed = False
     limit.arm(60)
 
     assert signal.getitimer(signal.ITIMER_REAL)[0] > 50
-    limit.disarm()
+    limit.armed = False
 
 
 def test_the_same_signal_carries_an_interruption(interrupted: threading.Event) -> None:
@@ -112,7 +112,7 @@ def test_the_same_signal_carries_an_interruption(interrupted: threading.Event) -
     with pytest.raises(Interrupted) as raised:
         alarm()
 
-    limit.disarm()
+    limit.armed = False
     assert not isinstance(raised.value, Exception)
 
 
@@ -128,7 +128,7 @@ def test_a_body_may_clean_up_after_its_limit(interrupted: threading.Event) -> No
         finally:
             signal.sigtimedwait([], 0.05)
             cleaned.set()
-            limit.disarm()
+            limit.armed = False
 
     with pytest.raises(TimeLimitExceeded):
         body()
@@ -144,7 +144,7 @@ def test_a_thread_of_a_pool_has_no_soft_limit(interrupted: threading.Event) -> N
     def make() -> None:
         limit = TimeLimit(interrupted.is_set)
         limit.arm(0.001)
-        limit.disarm()
+        limit.armed = False
         limits.append(limit)
 
     thread = threading.Thread(target=make)
@@ -173,7 +173,7 @@ def test_a_report_puts_the_alarm_off(interrupted: threading.Event) -> None:
             while True:
                 signal.pause()
         finally:
-            limit.disarm()
+            limit.armed = False
 
     with pytest.raises(TimeLimitExceeded, match="silent"):
         body()

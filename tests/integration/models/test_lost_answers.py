@@ -15,7 +15,7 @@ from taskplatform.celery.ringer import Ringer
 from taskplatform.client import ringer
 from taskplatform.core import registry
 from taskplatform.endpoints import endpoints
-from taskplatform.executor import batch
+from taskplatform.executor import impatience
 from taskplatform.executor.costs import Costs
 from taskplatform.settings import get_settings
 from taskplatform.storage.connection import close_pools
@@ -58,7 +58,7 @@ def stage(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]
 
     monkeypatch.setattr(ringer, "RINGER", Ringer(silent))
     # What depends on how fast the machine is would make each walk another one.
-    monkeypatch.setattr(batch, "PATIENCE", 1000.0)
+    monkeypatch.setattr(impatience, "PATIENCE", 1000.0)
     monkeypatch.setattr(Costs, "observe", lambda *_: None)
     yield stage
     close_pools()
