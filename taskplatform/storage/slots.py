@@ -18,6 +18,7 @@ from taskplatform.storage import gates
 from taskplatform.storage.connection import Session, one_trip
 from taskplatform.storage.dispatch import release_due
 from taskplatform.storage.gates import IN_FRONT, RESERVED, Room
+from taskplatform.storage.script import Statement
 
 # A closed breaker is no limit.
 _NO_LIMIT = 1_000_000_000
@@ -243,14 +244,13 @@ def bury(connection: Session, holder: int) -> dict[str, int]:
     return give_up(connection, epochs) if epochs else {}
 
 
-def of_runs(connection: Session, runs: Sequence[UUID]) -> Cursor[Any]:
-    """The slots that runs hold until they end: (run, gate)."""
-    return connection.execute(_OF_RUNS, {"runs": list(runs)})
+def outliving(runs: Sequence[UUID]) -> list[Statement]:
+    """Tell the slots that runs hold until they end, and leave them to the bodies that execute.
 
-
-def outlive(connection: Session, runs: Sequence[UUID]) -> None:
-    """Let the slots of runs that are about to be cancelled belong to the bodies that execute."""
-    connection.execute(_OUTLIVE, {"runs": list(runs)})
+    For runs that are about to be cancelled.
+    """
+    values = {"runs": list(runs)}
+    return [Statement(_OF_RUNS, values), Statement(_OUTLIVE, values)]
 
 
 def rooms(connection: Session, limits: Limits) -> list[Room]:

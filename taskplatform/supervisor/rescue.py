@@ -31,6 +31,7 @@ MOST_TAKEOVERS = 3
 _CRASHED = Failure("Crashed", "the process that executed it died", "")
 _TAKEN_OVER = Failure("TakenOver", "its worker fell silent; it may have been executing still", "")
 _TAKE_BACK_TRIES = 5
+_OVERDUE = ("timed-out", "silent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +116,13 @@ class Rescuer:
             if loss.note is not None
             else not loss.certain and lone and one.started and one.rest != "branches"
         )
-        if not running:
-            return self._released(one, alone=loss.cause == "crashed" and not loss.certain)
+        # The others of a batch had their bodies with the one that is noted.
+        fellow = not running and loss.note is not None and one.started and self._in_batch(one)
+        if not running and not (fellow and loss.cause in _OVERDUE):
+            alone = loss.cause == "crashed" and (fellow or not loss.certain)
+            return self._released(one, alone=alone)
         started_ago = monotonic() - loss.note.started_ns / 1e9 if loss.note is not None else None
-        if loss.cause in ("timed-out", "silent"):
+        if loss.cause in _OVERDUE:
             return self._timed_out(one, started_ago or 0.0, loss.cause)
         if loss.cause == "interrupted":
             attempt = Attempt(_label(one), "interrupted", None, started_ago)
@@ -185,6 +189,10 @@ class Rescuer:
             return open_branch(one, registry.get(one.pipeline))
         except PipelineNotFound:
             return None
+
+    def _in_batch(self, one: Claimed) -> bool:
+        branch = self._branch(one)
+        return branch is not None and branch.step.batch is not None
 
     def _released(self, one: Claimed, *, alone: bool = False) -> Settlement:
         return self._settled(one, self._ready(one, alone=alone), None)

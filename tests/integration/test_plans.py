@@ -16,6 +16,8 @@ import pytest
 from psycopg import sql
 
 from taskplatform.storage import (
+    batches,
+    bursts,
     children,
     claim,
     claim_each,
@@ -75,6 +77,11 @@ ROWS: list[dict[str, Any]] = [
         "input": {},
         "position": work,
         "failed": False,
+        "scope": "five:",
+        "size": 3,
+        "key": f"key{work}",
+        "period": 10.0,
+        "max_wait": 60.0,
         "members": [{"step": "left", "queue": "taskplatform"}],
         "items": [1, 2],
         "width": 10,
@@ -85,7 +92,6 @@ ROWS: list[dict[str, Any]] = [
         "parent_step": "second",
         "priority": None,
         "owner": None,
-        "key": None,
         "run_timeout": None,
         "rest": "sleep",
         "run_error": {},
@@ -126,6 +132,8 @@ NAMED: dict[str, Any] = {
     "steps": ["second"] * LIMIT,
     "id": UUID(int=BACKLOG * 3),
     "name": "approved",
+    "keys": ["key1", "key2"],
+    "calls": RUNS[:2],
     "values": ["r1", "r2"],
     "data": '{"id": "r1"}',
 }
@@ -139,6 +147,9 @@ IN_ORDER: dict[str, list[Any]] = {
     "_STILL_HELD": [WORK, [1] * LIMIT],
     "_WRITE": [WORK, [1] * LIMIT, [HOLDER] * LIMIT, *([[0.1] * LIMIT] * 3)],
     "_OVERDUE": [["five", "other"], LIMIT],
+    "_ONE_AT_A_TIME": [orjson.dumps(ROWS[:1]).decode()],
+    "_FULL": [orjson.dumps(ROWS[:1]).decode()],
+    "_LEAD": [WORK],
     "_ANY": [["five", "other"]],
     "unstarted._LOCK": [RUNS],
     "unstarted._TAKE": [HOLDER, RUNS],
@@ -151,6 +162,8 @@ IN_ORDER: dict[str, list[Any]] = {
     "_CHILDREN": [RUNS],
 }
 HOT = (
+    batches,
+    bursts,
     claim,
     claim_each,
     taking,
@@ -167,7 +180,17 @@ HOT = (
     unstarted,
 )
 # Parts of statements.
-FRAGMENTS = {"HELD", "IS_HELD", "_HELD", "MORE", "_SERVED", "_WEIGHT"}
+FRAGMENTS = {
+    "HELD",
+    "IS_HELD",
+    "_HELD",
+    "MORE",
+    "_SERVED",
+    "_WEIGHT",
+    "_WAITS",
+    "_GIVEN",
+    "_OWNED",
+}
 
 
 def statements() -> Iterator[tuple[str, str]]:
@@ -262,11 +285,12 @@ def fill(session: Session) -> None:
     session.execute(
         """
         INSERT INTO taskplatform.work (run_id, pipeline, step, queue, lane, holder, epoch,
-                                       due_at)
+                                       due_at, batch)
         SELECT lpad(to_hex(n), 32, '0')::uuid, 'five', 'first', 'taskplatform',
                CASE WHEN n %% 2 = 0 THEN '' ELSE 't' || n %% 100 END,
                CASE WHEN n <= %s THEN %s END, CASE WHEN n <= %s THEN 1 ELSE 0 END,
-               CASE WHEN n %% 100 = 99 AND n > %s THEN clock_timestamp() END
+               CASE WHEN n %% 100 = 99 AND n > %s THEN clock_timestamp() END,
+               'five:'
         FROM generate_series(1, %s) AS n ORDER BY n
         """,
         (LIMIT, HOLDER, LIMIT, LIMIT, BACKLOG),
