@@ -38,7 +38,7 @@ SELECT given.gate, {MOST},
                               WHERE w.gate = given.gate LIMIT {_COUNTED}) AS line),
        (SELECT changed_at FROM taskplatform.limits l
         WHERE l.kind = 'concurrency' AND l.name = split_part(given.gate, ':', 2))
-FROM unnest(%(gates)s::text[], %(most)s::integer[]) AS given(gate, most)
+FROM unnest(%(gates)s::text[], %(limits)s::integer[]) AS given(gate, most)
 """
 
 _WHO = f"""
@@ -90,7 +90,7 @@ def concurrency(connection: Session, declared: Mapping[str, int]) -> list[Used]:
 
 def used(connection: Session, gates: Mapping[str, int | None]) -> list[Used]:
     """How much is taken at gates, of limits as declared."""
-    values = {"gates": list(gates), "most": list(gates.values())}
+    values = {"gates": list(gates), "limits": list(gates.values())}
     rows = connection.execute(_USED, values)
     return [_used(*gate.split(":", 2)[1:], *row) for gate, *row in rows]
 
