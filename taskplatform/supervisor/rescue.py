@@ -14,10 +14,11 @@ from taskplatform.executor.branch import Branch, open_branch
 from taskplatform.executor.costs import Costs
 from taskplatform.executor.ending import fails, settled
 from taskplatform.executor.notes import Note
-from taskplatform.storage import leases, slots
+from taskplatform.storage import breakers, leases, slots
 from taskplatform.storage.claim import Claimed, held_by
 from taskplatform.storage.claim_each import held_by_each
 from taskplatform.storage.connection import Session
+from taskplatform.storage.gates import gate_of
 from taskplatform.storage.orphans import cancel_children
 from taskplatform.storage.settle import settle
 from taskplatform.storage.settlement import Attempt, PutBack, Settlement
@@ -59,6 +60,9 @@ class Rescuer:
     def rescue(self, connection: Session, loss: Loss) -> set[str]:
         """Give back what the holder held; return the queues that have ready work by it."""
         held = held_by(connection, loss.holder)
+        for one in held:
+            if loss.cause in ("timed-out", "silent") and _is_running(one, loss):
+                self._blame(connection, one)
         settlements = [self._settlement(connection, one, loss, len(held) == 1) for one in held]
         accepted = settle(connection, settlements, worker=self.name) if settlements else set()
         woken = slots.bury(connection, loss.holder)
@@ -112,7 +116,7 @@ class Rescuer:
 
     def _settlement(self, connection: Session, one: Claimed, loss: Loss, lone: bool) -> Settlement:
         running = (
-            loss.note.work_id == one.work_id and loss.note.epoch == one.epoch
+            _is_running(one, loss)
             if loss.note is not None
             else not loss.certain and lone and one.started and one.rest != "branches"
         )
@@ -184,6 +188,13 @@ class Rescuer:
         )
         return verdict.expecting(made, one.step)
 
+    def _blame(self, connection: Session, one: Claimed) -> None:
+        """Tell the breakers of a step that its body did not end in time."""
+        branch = self._branch(one)
+        for breaker in branch.step.breakers if branch else ():
+            tried = slots.holds(connection, gate_of("breaker", breaker.name), one.epoch)
+            breakers.report(connection, breaker, failed=1, why="it did not end", tried=tried)
+
     def _branch(self, one: Claimed) -> Branch | None:
         try:
             return open_branch(one, registry.get(one.pipeline))
@@ -209,6 +220,11 @@ class Rescuer:
 
     def _settled(self, one: Claimed, then: PutBack, attempt: Attempt | None) -> Settlement:
         return verdict.expecting(settled(one, then, attempt=attempt), one.step)
+
+
+def _is_running(one: Claimed, loss: Loss) -> bool:
+    note = loss.note
+    return note is not None and (note.work_id, note.epoch) == (one.work_id, one.epoch)
 
 
 def _label(one: Claimed) -> str:

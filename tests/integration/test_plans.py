@@ -17,6 +17,7 @@ from psycopg import sql
 
 from taskplatform.storage import (
     batches,
+    breakers,
     bursts,
     children,
     claim,
@@ -30,6 +31,7 @@ from taskplatform.storage import (
     progress,
     running,
     settle_sql,
+    slots,
     taking,
     unstarted,
     waits,
@@ -136,6 +138,20 @@ NAMED: dict[str, Any] = {
     "calls": RUNS[:2],
     "values": ["r1", "r2"],
     "data": '{"id": "r1"}',
+    "gates": ["concurrency:a:", "breaker:approved:"],
+    "limits": [LIMIT, LIMIT],
+    "ended": RUNS,
+    "asking": 1,
+    "passed": 1,
+    "failed": 1,
+    "why": "no answer",
+    "window": 60,
+    "slice": 6,
+    "shown": "60 s",
+    "minimum": 10,
+    "failures": 1,
+    "cool_down": 30,
+    "ramp": 16,
 }
 IN_ORDER: dict[str, list[Any]] = {
     "LOCK_KEYS": [RUNS],
@@ -160,6 +176,8 @@ IN_ORDER: dict[str, list[Any]] = {
     "_ARRIVED": [RUNS[0], "second"],
     "_NEWEST": [RUNS[0], "second"],
     "_CHILDREN": [RUNS],
+    "_OF_HOLDER": [HOLDER],
+    "_HOLDS": [1, "concurrency:a:"],
 }
 HOT = (
     batches,
@@ -177,6 +195,7 @@ HOT = (
     children,
     orphans,
     progress,
+    slots,
     unstarted,
 )
 # Parts of statements.
@@ -190,6 +209,11 @@ FRAGMENTS = {
     "_WAITS",
     "_GIVEN",
     "_OWNED",
+    "LIVE",
+    "MOST",
+    "_OWN",
+    "RESERVED",
+    "IN_FRONT",
 }
 
 
@@ -205,7 +229,14 @@ def _short(module: ModuleType) -> str:
     return module.__name__.rpartition(".")[2]
 
 
-STATEMENTS = {**dict(statements()), "lanes.LOOK": lanes.LOOK}
+STATEMENTS = {
+    **dict(statements()),
+    "lanes.LOOK": lanes.LOOK,
+    **{
+        f"breakers.{name}": vars(breakers)[name]
+        for name in ("_KNOW", "_COUNT", "_TRIP", "_TRIED", "_FORGET_COUNTS", "_HALF_OPEN", "_STATE")
+    },
+}
 
 
 @pytest.fixture
@@ -310,6 +341,15 @@ def fill(session: Session) -> None:
         INSERT INTO taskplatform.items (run_id, step_name, position, item, version)
         SELECT run_id, 'map', 0, '{}', 1 FROM taskplatform.work
         """
+    )
+    session.execute(
+        """
+        INSERT INTO taskplatform.slots (gate, run_id, holder, epoch, most)
+        SELECT 'concurrency:a:' || CASE WHEN id > %s THEN id::text ELSE '' END, run_id,
+               CASE WHEN id %% 2 = 0 THEN %s END, CASE WHEN id %% 2 = 0 THEN 2 + id END, 1
+        FROM taskplatform.work
+        """,
+        (LIMIT, HOLDER + 1),
     )
 
 
