@@ -87,7 +87,9 @@ WITH room AS MATERIALIZED (
         WHERE gate = room.gate AND lane = found.lane AND {IS_SERVED}
           AND queue <> ALL (ARRAY(
               SELECT late.queue FROM taskplatform.reservations v
-              JOIN taskplatform.work late ON late.id = v.work_id
+              CROSS JOIN LATERAL (
+                  SELECT queue, holder, due_at FROM taskplatform.work
+                  WHERE id = v.work_id LIMIT 1) AS late
               WHERE v.gate = room.gate AND v.until <= clock_timestamp()
                 AND late.holder IS NULL AND late.due_at IS NULL))
         ORDER BY rank, id LIMIT least(greatest(room.most - room.taken, 0), %(batch)s)

@@ -95,7 +95,7 @@ WITH now AS MATERIALIZED (
                                      9223372036854775807)), 0)::bigint AS reserved,
            {gates.IN_FRONT.format(gate="a.gate", work_id="%(work_id)s::bigint")} AS in_front
     FROM asked a JOIN taskplatform.throttle_buckets b ON b.name = a.name AND b.scope = a.scope
-    WHERE b.id::text = ANY (string_to_array(current_setting('taskplatform.locked'), ','))
+    WHERE b.id::text = ANY (string_to_array(current_setting('taskplatform.locked', true), ','))
 ), judged AS MATERIALIZED (
     SELECT c.*, c.open_at = c.at AND NOT c.in_front
                 AND c.held + c.reserved + c.weight <= c.allowed AS fits

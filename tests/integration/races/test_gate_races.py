@@ -88,8 +88,8 @@ def test_tenants_take_turns_by_what_they_have_used_and_by_weight(stage: Stage) -
     """W13: one tenant's long line does not make another's first run wait for it."""
     execute = stage.connection.execute
 
-    def tenant(lane: str, runs: int, **options: object) -> list[UUID]:
-        made = stand(stage, runs, **options)
+    def tenant(lane: str, runs: int, priority: int = 0) -> list[UUID]:
+        made = stand(stage, runs, priority=priority)
         execute("UPDATE taskplatform.work SET lane = %s WHERE run_id = ANY (%s)", (lane, made))
         return made
 
