@@ -82,11 +82,8 @@ class Batch:
 
     def _open(self, claimed: Sequence[Claimed]) -> list[Branch]:
         branches: list[Branch] = []
-        others = admit(self._child, claimed)
-        refused = {one.work_id for one in others}
-        for one in claimed:
-            if one.work_id in refused:
-                continue
+        admitted, others = admit(self._child, claimed)
+        for one in admitted:
             try:
                 declaration = registry.get(one.pipeline)
             except PipelineNotFound as error:
@@ -104,7 +101,7 @@ class Batch:
             accepted = self._child.settle(others)
             committed = [one for one in others if one.work_id in accepted]
             self._follow_up(committed)
-            branches = _still_here(branches, others, committed)
+            branches = standing.still_here(branches, others, committed)
         return branches
 
     def _walk(self, wave: list[Branch]) -> None:
@@ -289,18 +286,3 @@ class Batch:
         if rest:
             queue = self._child.default_queue
             self._child.settle([verdict.released(branch, queue) for branch in rest])
-
-
-def _still_here(
-    branches: Sequence[Branch], others: Sequence[Settlement], committed: Sequence[Settlement]
-) -> list[Branch]:
-    moved = {one.work_id for one in others}
-    kept = {one.work_id: one.then.step for one in committed if isinstance(one.then, Keep)}
-    here = []
-    for branch in branches:
-        claimed = branch.claimed
-        if claimed.work_id in kept:
-            claimed.step, claimed.rest = kept[claimed.work_id], None
-        if claimed.work_id in kept or claimed.work_id not in moved:
-            here.append(branch)
-    return here

@@ -98,6 +98,22 @@ def moved_on(branch: Branch, default_queue: str) -> Settlement | None:
     return settled(claimed, Keep(step.name, mark=claimed.started))
 
 
+def still_here(
+    branches: Sequence[Branch], others: Sequence[Settlement], committed: Sequence[Settlement]
+) -> list[Branch]:
+    """The branches that are held, each at the step to which its row was moved, if it was."""
+    moved = {one.work_id for one in others}
+    kept = {one.work_id: one.then.step for one in committed if isinstance(one.then, Keep)}
+    here = []
+    for branch in branches:
+        claimed = branch.claimed
+        if claimed.work_id in kept:
+            claimed.step, claimed.rest = kept[claimed.work_id], None
+        if claimed.work_id in kept or claimed.work_id not in moved:
+            here.append(branch)
+    return here
+
+
 def resting(branch: Branch, arrival: Arrival) -> Settlement:
     """Let the branch rest."""
     return rest(branch.claimed, arrival, branch.seconds_left)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from taskplatform.storage.connection import Session
+from taskplatform.storage.direct import ask
 
 BATCH = 200
 
@@ -77,8 +78,6 @@ def release_due(connection: Session) -> dict[str, int]:
 
 def outlook(connection: Session, queues: Sequence[str], pipelines: Sequence[str]) -> Outlook:
     """See what a worker of these queues and pipelines could claim now, and what comes next."""
-    row = connection.execute(
-        _OUTLOOK, {"queues": list(queues), "pipelines": list(pipelines)}
-    ).fetchone()
-    assert row is not None
+    values = {"queues": list(queues), "pipelines": list(pipelines)}
+    (row,) = ask(connection, _OUTLOOK, values)
     return Outlook(*row)

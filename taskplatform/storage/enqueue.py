@@ -67,7 +67,7 @@ def _transact(
 ) -> dict[UUID, Enqueued]:
     if alone and not any(row.request_id for row in rows):
         if not again and not any(row.owned_key for row in rows):
-            made = inserts(rows)
+            made = inserts(rows, new=True)
             if len(made) == 1:
                 # One statement is a transaction, and a trip, by itself.
                 return created(connection.execute(made[0].text, made[0].values))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from taskplatform.storage.connection import Session
+from taskplatform.storage.direct import ask
 
 # So long a reservation holds: released work is claimed within milliseconds where a worker is free.
 HOLD = 2.0
@@ -237,7 +238,7 @@ def release(connection: Session, rooms: Sequence[Room]) -> dict[str, int]:
 
 def any_in_line(connection: Session) -> bool:
     """Whether anything stands in line anywhere."""
-    return connection.execute(_ANY).fetchone() is not None
+    return bool(ask(connection, _ANY, {}))
 
 
 def lines(connection: Session, kind: str, after: str = "", limit: int = 1000) -> list[str]:

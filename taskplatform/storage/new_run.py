@@ -10,7 +10,7 @@ from uuid import UUID
 import orjson
 
 from taskplatform.storage.connection import Session
-from taskplatform.storage.direct import Hot, ask
+from taskplatform.storage.direct import ask
 from taskplatform.storage.script import Statement
 
 # Seconds for which a point of priority puts work ahead of what was made before it.
@@ -126,9 +126,11 @@ SELECT id, pipeline, %b, %b, priority,
 FROM stored ORDER BY id
 RETURNING run_id, due_at IS NOT NULL AND rest IS NULL
 """
+# To look for a conflict costs a record of the log for each run.
+_INSERT_NEW = _INSERT.replace("ON CONFLICT DO NOTHING", "")
 
 # A run of the plainest kind, whose id is new: nothing to decide, and nothing to read.
-_INSERT_ONE = Hot(f"""
+_INSERT_ONE = f"""
 WITH stored AS (
     INSERT INTO taskplatform.runs (id, pipeline, key, owner, status, priority, input, forced,
                                    deadline, start_by, fair_key)
@@ -143,7 +145,24 @@ INSERT INTO taskplatform.work (run_id, pipeline, step, queue, priority, rank, la
 SELECT id, pipeline, %(first_step)s::text, %(queue)s::text, priority,
        {_rank("statement_timestamp()", "%(ageing)s")}, coalesce(fair_key, '')
 FROM stored
-""")
+"""
+
+
+_VALUES = (
+    "id",
+    "pipeline",
+    "first_step",
+    "queue",
+    "key",
+    "owner",
+    "priority",
+    "ageing",
+    "fair_key",
+    "input",
+    "forced",
+    "run_timeout",
+    "queue_timeout",
+)
 
 
 def is_plain(row: NewRun) -> bool:
@@ -160,7 +179,7 @@ def is_plain(row: NewRun) -> bool:
 
 def insert_plain(connection: Session, row: NewRun) -> None:
     """Store one plain run. Raises UniqueViolation if its id is stored already."""
-    ask(connection, _INSERT_ONE, {name: getattr(row, name) for name in _INSERT_ONE.places})
+    ask(connection, _INSERT_ONE, {name: getattr(row, name) for name in _VALUES})
 
 
 def insert(connection: Session, rows: Sequence[NewRun]) -> None:
@@ -169,13 +188,15 @@ def insert(connection: Session, rows: Sequence[NewRun]) -> None:
         connection.execute(statement.text, statement.values)
 
 
-def inserts(rows: Sequence[NewRun]) -> list[Statement]:
+def inserts(rows: Sequence[NewRun], *, new: bool = False) -> list[Statement]:
     """The statements that store them, one for each pipeline.
 
-    An id or request id that is stored already is left alone. They answer (run id, is it due
-    later?) for those that were stored.
+    An id or request id that is stored already is left alone, but where all are said to be `new`:
+    then it is a UniqueViolation. They answer (run id, is it due later?) for those that were
+    stored.
     """
-    return [_insert(*place, list(group)) for place, group in groupby(rows, key=_place)]
+    text = _INSERT_NEW if new else _INSERT
+    return [_insert(text, *place, list(group)) for place, group in groupby(rows, key=_place)]
 
 
 def _place(row: NewRun) -> tuple[str, str, str, bool, float]:
@@ -183,10 +204,16 @@ def _place(row: NewRun) -> tuple[str, str, str, bool, float]:
 
 
 def _insert(
-    pipeline: str, step: str, queue: str, hold: bool, ageing: float, rows: Sequence[NewRun]
+    text: str,
+    pipeline: str,
+    step: str,
+    queue: str,
+    hold: bool,
+    ageing: float,
+    rows: Sequence[NewRun],
 ) -> Statement:
     return Statement(
-        _INSERT,
+        text,
         (
             orjson.dumps([_given(row) for row in rows]).decode(),
             pipeline,

@@ -5,8 +5,8 @@ import os
 import select
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
-from math import inf
 from time import monotonic
 
 from taskplatform.celery.bell import Bell
@@ -22,6 +22,7 @@ from taskplatform.storage.prune import BATCH, prune
 from taskplatform.supervisor import canvases, lanes
 from taskplatform.supervisor.about import About
 from taskplatform.supervisor.breaker import Breaker
+from taskplatform.supervisor.breakers import BreakerLines
 from taskplatform.supervisor.children import Children
 from taskplatform.supervisor.gates import Gates
 from taskplatform.supervisor.leases import Leases
@@ -34,11 +35,11 @@ from taskplatform.supervisor.watch import Watch
 
 logger = logging.getLogger(__name__)
 
+# While a child is in a shift, which may need to be helped, or stopped.
 BUSY_TICK = 0.025
-IDLE_TICK = 0.05
 _LEAST_TICK = 0.002
 # With a tick and the start of a shift, a quarter of a second.
-DISPATCH_EVERY = 0.18
+DISPATCH_EVERY = 0.2
 RESCUE_EVERY = 1.0
 REPORT_EVERY = 3.0
 PRUNE_EVERY = 60.0
@@ -66,9 +67,10 @@ class Supervisor:
         self._breaker = Breaker(self._database, settings.breaker_crashes)
         self._pauses = Pauses(self._database, about.pipelines, self._ring)
         self._gates = Gates(self._database, self._ring)
+        self._breaker_lines = BreakerLines(self._database, about.queues, self._gates.make_ready)
         self._worker_lives = True
         self._next: dict[str, float] = {}
-        self._wake_at = 0.0
+        self._urgent: dict[str, float] = {}
         self._reports = Reports(about, table, self._database)
 
     def run(self) -> None:
@@ -80,7 +82,7 @@ class Supervisor:
         self._poll.register(parent, select.POLLIN)
         self._worker_lives = os.getppid() == self._about.parent
         while True:
-            for fd, _ in self._poll.poll(1000 * self._tick()):
+            for fd in self._awaken():
                 if fd == parent:
                     self._poll.unregister(parent)
                     self._worker_lives = False
@@ -89,11 +91,23 @@ class Supervisor:
                 break
         self._say_goodbye()
 
-    def _tick(self) -> float:
+    def _awaken(self) -> list[int]:
+        """Wait for a death, a shift or what has to be seen to; what can be read from."""
+        wake = self._table.wake
+        assert wake is not None
+        with suppress(BlockingIOError):
+            os.eventfd_read(wake)
+        # After that: a shift that begins from here on is heard.
         busy = any(slot.state == SHIFT for slot in self._table.taken())
         # What is due at a known moment is not kept waiting for a tick.
-        left = self._wake_at - monotonic()
-        return max(_LEAST_TICK, min(left, BUSY_TICK if busy else IDLE_TICK))
+        left = max(_LEAST_TICK, min(self._urgent.values(), default=0.0) - monotonic())
+        if busy:
+            return [fd for fd, _ in self._poll.poll(1000 * min(left, BUSY_TICK))]
+        self._poll.register(wake, select.POLLIN)
+        try:
+            return [fd for fd, _ in self._poll.poll(1000 * left)]
+        finally:
+            self._poll.unregister(wake)
 
     def _see_to_everything(self) -> None:
         self._bury()
@@ -105,6 +119,7 @@ class Supervisor:
         self._every("pauses", _LONGEST, self._pauses.tick)
         self._every("dispatch", DISPATCH_EVERY, self._dispatch)
         self._every("gates", _LONGEST, self._gates.heal)
+        self._every("breakers", _LONGEST, self._breaker_lines.tick)
         self._every("canvases", _LONGEST, lambda: canvases.sweep(self._database))
         self._every("lanes", _LONGEST, lambda: lanes.sweep(self._database))
         self._every("rescue", RESCUE_EVERY, self._rescue_others)
@@ -140,6 +155,10 @@ class Supervisor:
             sooner = see_to()
             wait = seconds if sooner is None else max(0.0, min(seconds, sooner))
             self._next[duty] = now + wait
+            # The others are patient: whoever wakes for these sees to them, too.
+            self._urgent.pop(duty, None)
+            if wait <= DISPATCH_EVERY:
+                self._urgent[duty] = now + wait
 
     def _dispatch(self) -> float | None:
         about = self._about
@@ -150,7 +169,6 @@ class Supervisor:
         moments = [one for one in (seen.next_due, seen.next_gate) if one is not None]
         next = min(moments, default=None)
         if next is None or next > 0:
-            self._wake_at = monotonic() + (DISPATCH_EVERY if next is None else next)
             if seen.ready and not self._table.shutting_down:
                 self._open_shift_here()
             return next
@@ -159,12 +177,11 @@ class Supervisor:
             went = self._gates.let_go()
         if seen.next_due is not None and seen.next_due <= 0:
             nothing_due: dict[str, int] = {}
-            ready = self._database.ask(release_due, nothing_due)
-            self._ring(ready)
-            went += sum(ready.values())
-        # What somebody else has locked is not asked for more often than every tick.
-        self._wake_at = monotonic() if went else inf
-        return DISPATCH_EVERY if self._table.shutting_down else 0.0
+            released = self._database.ask(release_due, nothing_due)
+            self._ring(released)
+            went += sum(released.values())
+        # What is due and was not released is locked by somebody.
+        return DISPATCH_EVERY if self._table.shutting_down else 0.0 if went else BUSY_TICK
 
     def _open_shift_here(self) -> None:
         # Ready work that nobody took: its ring was lost, or went to a worker that is busy.

@@ -151,7 +151,6 @@ NAMED: dict[str, Any] = {
     "end": "throttle;",
 }
 IN_ORDER: dict[str, list[Any]] = {
-    "LOCK_RUNS": [RUNS],
     "LOCK_KEYS": [RUNS],
     "LOCK_WORK": [orjson.dumps(ROWS).decode()],
     "_DUE": [200],

@@ -14,6 +14,7 @@ from tests.benchmarks.contender import Contender, Pace, celery_worker
 from tests.benchmarks.jobs import ASLEEP, FIVE, ONE, SECOND, SLEEP, SLEEP_SECONDS, Job, Shape
 from tests.benchmarks.marks import mark
 from tests.benchmarks.place import Place
+from tests.benchmarks.waiting import wait_for
 
 # How often it is asked, after the last body, whether the run's end is committed: on the platform's
 # account.
@@ -102,6 +103,17 @@ def environment(place: Place, *modules: str) -> dict[str, str]:
     }
 
 
+def supervised(place: Place) -> None:
+    """Wait until the worker's supervisor has reported; until then it loads, on the same cores."""
+    with psycopg.connect(place.database_url, autocommit=True) as connection:
+        wait_for(
+            lambda: connection.execute("SELECT FROM taskplatform.workers").fetchone() is not None,
+            60.0,
+            "the supervisor was not ready",
+            0.05,
+        )
+
+
 class Platform(Contender):
     """A stock Celery worker with the platform's app."""
 
@@ -126,6 +138,9 @@ class Platform(Contender):
 
     def workers(self, shape: Shape) -> list[list[str]]:
         return celery_worker("taskplatform", shape)
+
+    def started(self) -> None:
+        supervised(self.place)
 
     def one(self, number: int, job: Job) -> None:
         PIPELINES[job.name].enqueue(Number(number=number))
