@@ -145,7 +145,7 @@ NAMED: dict[str, Any] = {
     "hold": 2.0,
     "batch": 200,
     "released": ["throttle:api:"],
-    "full": ["throttle:api:"],
+    "stuck": ["throttle:api:"],
     "late": 0.5,
     "prefix": "throttle:",
     "end": "throttle;",
