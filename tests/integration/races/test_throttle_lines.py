@@ -101,7 +101,7 @@ def test_room_that_comes_while_somebody_looks_is_seen(
         wait_until(lambda: not isinstance(probe(stage, short), Refusal))
         return {}
 
-    monkeypatch.setattr(throttle_lines.gates, "release", slowly)
+    monkeypatch.setattr(gates, "release", slowly)
     assert throttle_lines.let_go(stage.connection) == 0
     monkeypatch.undo()
 
