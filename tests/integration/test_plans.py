@@ -16,6 +16,9 @@ import pytest
 from psycopg import sql
 
 from taskplatform.storage import (
+    batches,
+    breakers,
+    bursts,
     children,
     claim,
     claim_each,
@@ -29,6 +32,7 @@ from taskplatform.storage import (
     progress,
     running,
     settle_sql,
+    slots,
     taking,
     throttle_lines,
     throttles,
@@ -78,6 +82,11 @@ ROWS: list[dict[str, Any]] = [
         "input": {},
         "position": work,
         "failed": False,
+        "scope": "five:",
+        "size": 3,
+        "key": f"key{work}",
+        "period": 10.0,
+        "max_wait": 60.0,
         "members": [{"step": "left", "queue": "taskplatform"}],
         "items": [1, 2],
         "width": 10,
@@ -88,7 +97,6 @@ ROWS: list[dict[str, Any]] = [
         "parent_step": "second",
         "priority": None,
         "owner": None,
-        "key": None,
         "run_timeout": None,
         "rest": "sleep",
         "run_error": {},
@@ -129,8 +137,27 @@ NAMED: dict[str, Any] = {
     "steps": ["second"] * LIMIT,
     "id": UUID(int=BACKLOG * 3),
     "name": "approved",
+    "keys": ["key1", "key2"],
+    "calls": RUNS[:2],
     "values": ["r1", "r2"],
     "data": '{"id": "r1"}',
+    "gates": ["concurrency:a:", "breaker:approved:"],
+    "limits": [LIMIT, LIMIT],
+    "ended": RUNS,
+    "asking": 1,
+    "passed": 1,
+    "failed": 1,
+    "why": "no answer",
+    "window": 60,
+    "slice": 6,
+    "shown": "60 s",
+    "minimum": 10,
+    "failures": 1,
+    "cool_down": 30,
+    "ramp": 16,
+}
+# Of one throttle.
+GATED: dict[str, Any] = {
     "names": ["api"],
     "scopes": [""],
     "gate": "throttle:api:",
@@ -160,6 +187,9 @@ IN_ORDER: dict[str, list[Any]] = {
     "_STILL_HELD": [WORK, [1] * LIMIT],
     "_WRITE": [WORK, [1] * LIMIT, [HOLDER] * LIMIT, *([[0.1] * LIMIT] * 3)],
     "_OVERDUE": [["five", "other"], LIMIT],
+    "_ONE_AT_A_TIME": [orjson.dumps(ROWS[:1]).decode()],
+    "_FULL": [orjson.dumps(ROWS[:1]).decode()],
+    "_LEAD": [WORK],
     "_ANY": [["five", "other"]],
     "unstarted._LOCK": [RUNS],
     "unstarted._TAKE": [HOLDER, RUNS],
@@ -170,8 +200,12 @@ IN_ORDER: dict[str, list[Any]] = {
     "_ARRIVED": [RUNS[0], "second"],
     "_NEWEST": [RUNS[0], "second"],
     "_CHILDREN": [RUNS],
+    "_OF_HOLDER": [HOLDER],
+    "_HOLDS": [1, "concurrency:a:"],
 }
 HOT = (
+    batches,
+    bursts,
     claim,
     claim_each,
     taking,
@@ -185,12 +219,28 @@ HOT = (
     children,
     orphans,
     progress,
+    slots,
     unstarted,
 )
 # Of which there are few, and always will be.
 SMALL = {"workers", "reservations", "pauses"}
 # Parts of statements.
-FRAGMENTS = {"HELD", "IS_HELD", "_HELD", "MORE", "_SERVED", "_WEIGHT"}
+FRAGMENTS = {
+    "HELD",
+    "IS_HELD",
+    "_HELD",
+    "MORE",
+    "_SERVED",
+    "_WEIGHT",
+    "_WAITS",
+    "_GIVEN",
+    "_OWNED",
+    "LIVE",
+    "MOST",
+    "_OWN",
+    "RESERVED",
+    "IN_FRONT",
+}
 
 
 def statements() -> Iterator[tuple[str, str]]:
@@ -214,7 +264,15 @@ AT_GATES = {
     }.items()
     for name in names
 }
-STATEMENTS = {**dict(statements()), "lanes.LOOK": lanes.LOOK, **AT_GATES}
+STATEMENTS = {
+    **dict(statements()),
+    "lanes.LOOK": lanes.LOOK,
+    **AT_GATES,
+    **{
+        f"breakers.{name}": vars(breakers)[name]
+        for name in ("_KNOW", "_COUNT", "_TRIP", "_TRIED", "_FORGET_COUNTS", "_HALF_OPEN", "_STATE")
+    },
+}
 
 
 @pytest.fixture
@@ -233,7 +291,8 @@ def plan(session: Session, name: str) -> list[dict[str, Any]]:
     assert values or "%s" not in text, f"IN_ORDER needs values for the new statement {name}"
     if not values:
         order = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", text)))
-        values = [NAMED[one] for one in order]
+        named = NAMED | GATED if name in AT_GATES else NAMED
+        values = [named[one] for one in order]
         for place, one in enumerate(order, 1):
             text = text.replace(f"%({one})s", f"${place}")
         text = text.replace("%%", "%")
@@ -297,11 +356,12 @@ def fill(session: Session) -> None:
     session.execute(
         """
         INSERT INTO taskplatform.work (run_id, pipeline, step, queue, lane, holder, epoch,
-                                       due_at)
+                                       due_at, batch)
         SELECT lpad(to_hex(n), 32, '0')::uuid, 'five', 'first', 'taskplatform',
                CASE WHEN n %% 2 = 0 THEN '' ELSE 't' || n %% 100 END,
                CASE WHEN n <= %s THEN %s END, CASE WHEN n <= %s THEN 1 ELSE 0 END,
-               CASE WHEN n %% 100 = 99 AND n > %s THEN clock_timestamp() END
+               CASE WHEN n %% 100 = 99 AND n > %s THEN clock_timestamp() END,
+               'five:'
         FROM generate_series(1, %s) AS n ORDER BY n
         """,
         (LIMIT, HOLDER, LIMIT, LIMIT, BACKLOG),
@@ -343,6 +403,15 @@ def fill(session: Session) -> None:
         INSERT INTO taskplatform.items (run_id, step_name, position, item, version)
         SELECT run_id, 'map', 0, '{}', 1 FROM taskplatform.work
         """
+    )
+    session.execute(
+        """
+        INSERT INTO taskplatform.slots (gate, run_id, holder, epoch, most)
+        SELECT 'concurrency:a:' || CASE WHEN id > %s THEN id::text ELSE '' END, run_id,
+               CASE WHEN id %% 2 = 0 THEN %s END, CASE WHEN id %% 2 = 0 THEN 2 + id END, 1
+        FROM taskplatform.work
+        """,
+        (LIMIT, HOLDER + 1),
     )
 
 
