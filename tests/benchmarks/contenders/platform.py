@@ -14,6 +14,7 @@ from tests.benchmarks.contender import Contender, Pace, celery_worker
 from tests.benchmarks.jobs import ASLEEP, FIVE, ONE, SECOND, SLEEP, SLEEP_SECONDS, Job, Shape
 from tests.benchmarks.marks import mark
 from tests.benchmarks.place import Place
+from tests.benchmarks.waiting import wait_for
 
 # How often it is asked, after the last body, whether the run's end is committed: on the platform's
 # account.
@@ -126,6 +127,15 @@ class Platform(Contender):
 
     def workers(self, shape: Shape) -> list[list[str]]:
         return celery_worker("taskplatform", shape)
+
+    def started(self) -> None:
+        # The supervisor is loaded beside the pool, which does not wait for it: later it would be
+        # loaded in the middle of a measurement.
+        wait_for(self._is_supervised, 60.0, "no worker was supervised", 0.05)
+
+    def _is_supervised(self) -> bool:
+        found = self._connection.execute("SELECT EXISTS (SELECT FROM taskplatform.workers)")
+        return found.fetchone() == (True,)
 
     def one(self, number: int, job: Job) -> None:
         PIPELINES[job.name].enqueue(Number(number=number))
