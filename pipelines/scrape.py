@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import psycopg
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from taskplatform import Context, Pipeline, Retry, database_url
+from taskplatform import Context, Pipeline, Retry, Throttle, database_url
 
 KEPT_DAYS = 30
 TITLES_SHOWN = 20
@@ -45,6 +45,11 @@ class Source(BaseModel):
         if value is not None and not value.isprintable():
             raise ValueError("must not hold control characters")
         return value
+
+    @property
+    def host(self) -> str:
+        """Whom a fetch is a burden to."""
+        return urlsplit(self.url).hostname or ""
 
     @property
     def key(self) -> str:
@@ -89,11 +94,14 @@ scrape = Pipeline(
     timeout="2m",
 )
 
+# One site is not asked more often, whoever wants its pages; and not at all while it says so.
+HOSTS = Throttle("scrape-host", limit=60, per="1m", key="host")
+
 # The libraries behind these imports take half a second and 30 MB, which commands and workers
 # that never scrape should not pay.
 
 
-@scrape.step
+@scrape.step(throttle=HOSTS)
 def fetch(input: Source) -> Fetched:
     from pipelines.scraping.fetch import Limits  # noqa: PLC0415
     from pipelines.scraping.fetch import fetch as get  # noqa: PLC0415
@@ -105,6 +113,7 @@ def fetch(input: Source) -> Fetched:
         input.kind,
         limits=Limits(max_bytes=input.max_bytes),
         allowed=Allowed.parse(os.environ.get("SCRAPE_ALLOW_PRIVATE", "")),
+        told=HOSTS.learn,
     )
     with _connect() as connection:
         create_tables(connection)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from taskplatform.client.reading import get_run, list_runs
     from taskplatform.client.run import Run
     from taskplatform.client.stream import Change
+    from taskplatform.client.throttle import Throttle
     from taskplatform.core.breaker import Breaker
     from taskplatform.core.concurrency import Concurrency
     from taskplatform.core.context import Context
@@ -20,9 +21,14 @@ if TYPE_CHECKING:
     from taskplatform.core.item_error import ItemError
     from taskplatform.core.retry import Retry
     from taskplatform.core.secret_schema import NotSecret
-    from taskplatform.core.throttle import Throttle
     from taskplatform.endpoints import database_url
-    from taskplatform.errors import Permanent, RetryAfter, TaskPlatformError, TimeLimitExceeded
+    from taskplatform.errors import (
+        Permanent,
+        RetryAfter,
+        TaskPlatformError,
+        Throttled,
+        TimeLimitExceeded,
+    )
 
     app: Celery
 
@@ -36,6 +42,7 @@ __all__ = [
     "Permanent",
     "RetryAfter",
     "TimeLimitExceeded",
+    "Throttled",
     "Run",
     "Change",
     "enqueue_many",
@@ -72,11 +79,12 @@ _ROOMS = {
     "ItemError": "core.item_error",
     "NotSecret": "core.secret_schema",
     "Retry": "core.retry",
-    "Throttle": "core.throttle",
+    "Throttle": "client.throttle",
     "database_url": "endpoints",
     "Permanent": "errors",
     "RetryAfter": "errors",
     "TaskPlatformError": "errors",
+    "Throttled": "errors",
     "TimeLimitExceeded": "errors",
     "app": "celery.app",
     "install": "celery.install",

@@ -15,6 +15,7 @@ TaskPlatformError
 │   ├── KeyBusy               an open transaction elsewhere holds the key; try again
 │   ├── RequestIdReused       the same request id came with another input
 │   └── NotCommitted          the transaction that stored the run has not been committed
+├── Throttled                 no grant within the time that acquire() was given
 ├── Unavailable               database or broker cannot be reached
 ├── RunFailed                 raised by Run.output when the run did not succeed
 └── WaitTimeout               Run.wait(timeout=) passed before the run ended
@@ -86,6 +87,17 @@ class RequestIdReused(Conflict):
 
 class NotCommitted(Conflict):
     """The transaction that stored the run has not been committed; commit it first."""
+
+
+class Throttled(TaskPlatformError, TimeoutError):
+    """There is no grant within the time given; `seconds` until there may be one."""
+
+    def __init__(self, name: str, seconds: float) -> None:
+        when = "is never granted: it weighs more than the limit"
+        if seconds != float("inf"):
+            when = f"has none before {seconds:.3g} s have passed"
+        super().__init__(f"throttle '{name}': what was asked for {when}")
+        self.seconds = seconds
 
 
 class Unavailable(TaskPlatformError, ConnectionError):

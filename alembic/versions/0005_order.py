@@ -35,6 +35,9 @@ DROP INDEX taskplatform.work_ready;
 CREATE INDEX work_ready ON taskplatform.work (queue, lane, rank, id)
     WHERE holder IS NULL AND due_at IS NULL;
 
+DROP INDEX taskplatform.work_in_line;
+CREATE INDEX work_in_line ON taskplatform.work (gate, rank, id) WHERE gate IS NOT NULL;
+
 -- What a lane has used of its queue's workers: `used` in seconds, `vtime` in seconds by weight,
 -- from where it came in.
 CREATE TABLE taskplatform.lanes (
@@ -69,10 +72,14 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("DROP TABLE taskplatform.lanes, taskplatform.weights, taskplatform.priorities")
-    op.execute("DROP INDEX taskplatform.work_ready")
+    op.execute("DROP INDEX taskplatform.work_ready, taskplatform.work_in_line")
     op.execute("ALTER TABLE taskplatform.work DROP COLUMN rank, DROP COLUMN lane")
     op.execute("ALTER TABLE taskplatform.runs DROP COLUMN fair_key")
     op.execute(
         "CREATE INDEX work_ready ON taskplatform.work (queue, priority DESC, id) "
         "WHERE holder IS NULL AND due_at IS NULL"
+    )
+    op.execute(
+        "CREATE INDEX work_in_line ON taskplatform.work (gate, priority DESC, id) "
+        "WHERE gate IS NOT NULL"
     )

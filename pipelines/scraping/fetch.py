@@ -1,6 +1,7 @@
 """Fetch one page or feed by HTTP, within limits."""
 
 import ssl
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -24,6 +25,13 @@ class FetchFailed(Exception):
 
 
 NOTHING_PRIVATE = Allowed()
+
+# Given the headers and the status of every answer; may raise RetryAfter.
+Told = Callable[[Mapping[str, str], int], object]
+
+
+def _nobody(_: Mapping[str, str], __: int) -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,7 @@ def fetch(
     allowed: Allowed = NOTHING_PRIVATE,
     resolver: Resolver = system_resolver,
     tls: ssl.SSLContext | None = None,
+    told: Told = _nobody,
 ) -> Response:
     """Fetch the URL, following redirects, each vetted as the first URL was.
 
@@ -71,7 +80,7 @@ def fetch(
     with httpcore2.ConnectionPool(tls or _tls(), network_backend=network) as pool:
         try:
             for _ in range(limits.redirects + 1):
-                answer = _get(pool, current, kind, limits)
+                answer = _get(pool, current, kind, limits, told)
                 if isinstance(answer, Response):
                     return answer
                 current = answer
@@ -93,7 +102,7 @@ def shown(url: httpx2.URL) -> str:
 
 
 def _get(
-    pool: httpcore2.ConnectionPool, url: httpx2.URL, kind: Kind, limits: Limits
+    pool: httpcore2.ConnectionPool, url: httpx2.URL, kind: Kind, limits: Limits, told: Told
 ) -> Response | httpx2.URL:
     request = httpcore2.URL(
         scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
@@ -114,6 +123,8 @@ def _get(
         answered = httpx2.Headers(answer.headers)
         if answer.status in REDIRECTS and "location" in answered:
             return _target(url, answered["location"])
+        if "retry-after" in answered or 200 <= answer.status < 300:
+            told(answered, answer.status)
         _refuse_status(url, answer.status, answered)
         content_type = answered.get("content-type", "")[:200]
         if not accepts(kind, content_type):

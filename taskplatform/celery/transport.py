@@ -82,11 +82,20 @@ class _Transport(Transport):
 
 class _Channel(Channel):
     _item: Any = None
+    _client: Any = None
+
+    def _create_client(self, asynchronous: bool = False) -> Any:
+        """One client for all commands; to make one for each, as kombu does, costs more."""
+        if asynchronous:
+            return super()._create_client(asynchronous)  # type: ignore[no-untyped-call]
+        if self._client is None or self._client.connection_pool is not self.pool:
+            self._client = super()._create_client()  # type: ignore[no-untyped-call]
+        return self._client
 
     @cached_property
     def client(self) -> Any:
         """What blocks for messages; the last one it read is kept until it is delivered."""
-        client = self._create_client(asynchronous=True)  # type: ignore[no-untyped-call]
+        client = self._create_client(asynchronous=True)
         parse = client.parse_response
 
         def parse_response(connection: Any, command: str, **options: Any) -> Any:

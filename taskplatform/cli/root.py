@@ -21,6 +21,7 @@ COMMANDS = {
     "events": ("events", "Send events to the runs that wait for them."),
     "pipelines": ("pipelines", "What pipelines there are, and what they would do with open runs."),
     "verify": ("verify", "Try a pipeline under faults: is a step safe to be executed twice?"),
+    "throttles": ("throttles", "Rate limits: what is used, what waits; set and reset them."),
     "fairness": ("fairness", "Who shares the queues, and what they have used."),
     "workers": ("workers", "Which workers are alive, and what they serve."),
     "db": ("db", "Bring the database to the newest schema."),

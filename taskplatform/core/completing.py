@@ -95,7 +95,10 @@ def _parts(
 ) -> _Parts:
     parts = _Parts(draft)
     for throttle in draft.throttles:
-        wrong += declaration.inputs.field_problems(f"throttle '{throttle.name}' key", throttle.key)
+        weight = None if isinstance(throttle.weight, int) else throttle.weight
+        for option, field in (("key", throttle.key), ("weight", weight)):
+            what = f"throttle '{throttle.name}' {option}"
+            wrong += declaration.inputs.field_problems(what, field)
     for limit in draft.concurrency:
         wrong += declaration.inputs.field_problems("concurrency key", limit.key)
     if draft.wait is not None:

@@ -37,6 +37,7 @@ def attempt(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome:
         branch.number,
         branch.step.read_input(branch.claimed.input),
         child.transaction,
+        child.link.session,
         branch.claimed.work_id,
         branch.claimed.epoch,
         gates,

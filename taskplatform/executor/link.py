@@ -1,7 +1,8 @@
 """Link: a child's connection to the database, and what the child knows of the database's state."""
 
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import psycopg
 
@@ -32,6 +33,12 @@ class Link:
         if self._connection is None or self._connection.closed:
             self._connection = self._connect()
         return self._connection
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """The connection, which nobody else uses meanwhile. Raises Unavailable."""
+        with self.lock:
+            yield self.connection
 
     def _connect(self) -> Session:
         new = self._away is None

@@ -5,6 +5,7 @@ is written), so a reader never sees half of them.
 """
 
 import mmap
+import os
 import struct
 from time import monotonic_ns
 
@@ -42,7 +43,7 @@ class _Flag:
 class Slot:
     """One child's part of the table."""
 
-    __slots__ = ("_at", "_halves", "_memory", "_words", "number")
+    __slots__ = ("_at", "_halves", "_memory", "_wake", "_words", "number")
 
     # The supervisor takes back what the child has claimed and not started.
     revoke = _Flag(_REVOKE)
@@ -59,7 +60,10 @@ class Slot:
         words: "memoryview[int]",
         halves: "memoryview[int]",
         number: int,
+        wake: int | None = None,
     ) -> None:
+        """`wake` is the eventfd by which the supervisor hears of the beginning of a shift."""
+        self._wake = wake
         self._memory = memory
         self._words = words
         self._halves = halves
@@ -86,7 +90,10 @@ class Slot:
 
     @state.setter
     def state(self, value: int) -> None:
+        before = self._memory[self._at + _STATE]
         self._memory[self._at + _STATE] = value
+        if value == SHIFT != before and self._wake is not None:
+            os.eventfd_write(self._wake, 1)
 
     @property
     def holder(self) -> int:

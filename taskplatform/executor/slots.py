@@ -26,8 +26,10 @@ _GRACE_ENDS, _COLD, _MESSAGES_WAIT, _CLAIM_LOCK = 0, 8, 9, 16
 class SlotTable:
     """The shared memory; made by the worker before it forks, opened by the supervisor."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, wake: int | None = None) -> None:
+        """`wake` is an eventfd that is written to when a shift begins."""
         self.fd = fd
+        self.wake = wake
         self._memory = mmap.mmap(fd, _ALL)
         # Numbers are stored through these in one piece; struct.pack_into clears the bytes first,
         # and whoever read the sequence number then took half a note for a whole one.
@@ -41,7 +43,7 @@ class SlotTable:
         """Make an empty table in memory of its own."""
         fd = os.memfd_create("taskplatform-slots", os.MFD_CLOEXEC)
         os.ftruncate(fd, _ALL)
-        return cls(fd)
+        return cls(fd, os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
 
     def allocate(self) -> Slot:
         """Take a free slot for the calling process or thread."""
@@ -79,7 +81,7 @@ class SlotTable:
     def _slot(self, number: int) -> Slot:
         found = self._slots.get(number)
         if found is None:
-            made = Slot(self._memory, self._words, self._halves, number)
+            made = Slot(self._memory, self._words, self._halves, number, self.wake)
             found = self._slots.setdefault(number, made)
         return found
 

@@ -18,9 +18,10 @@ from taskplatform.storage.slots import Asking
 class StepAttempt:
     """What a middleware may know: the attempt that is about to start.
 
-    `transaction` opens one on a connection that nobody else uses meanwhile. `gates` are those at
-    which the attempt has asked for a slot, with their limits: whatever it comes to, they are given
-    back. `raised` is what ended the body, if the step has breakers.
+    `transaction` opens one on a connection that nobody else uses meanwhile, `session` gives that
+    connection without one. `gates` are those at which the attempt has asked for a slot, with their
+    limits: whatever it comes to, they are given back. `raised` is what ended the body, if the step
+    has breakers.
     """
 
     step: Step
@@ -28,8 +29,9 @@ class StepAttempt:
     number: int
     input: Any
     transaction: Callable[[], AbstractContextManager[Session]]
-    work_id: int = 0
-    epoch: int = 0
+    session: Callable[[], AbstractContextManager[Session]]
+    work_id: int
+    epoch: int
     gates: dict[str, int] = field(default_factory=dict)
     breakers: Breakers = field(default_factory=Breakers)
     raised: Callable[[], BaseException | None] = lambda: None

@@ -9,6 +9,7 @@ import orjson
 
 from taskplatform.errors import Unavailable
 from taskplatform.storage.connection import Session
+from taskplatform.storage.direct import ask
 
 logger = logging.getLogger(__name__)
 
@@ -78,8 +79,8 @@ def seen(connection: Session, run_id: UUID, pipeline: str) -> tuple[str, dict[st
 
 def any_open(connection: Session) -> bool:
     """Whether anything is still to be published."""
-    row = connection.execute(_OPEN).fetchone()
-    return bool(row and row[0])
+    ((found,),) = ask(connection, _OPEN, {})
+    return bool(found)
 
 
 def publish(connection: Session, app: str, send: Send, run_id: UUID | None = None) -> int:

@@ -9,6 +9,7 @@ import orjson
 
 from taskplatform.core.fairness import Turn
 from taskplatform.storage.connection import Session, one_trip
+from taskplatform.storage.direct import ask_all
 from taskplatform.storage.lanes import UNKNOWN
 from taskplatform.storage.taking import TAKE, TAKE_IN_TURN, Due, line_up
 
@@ -182,14 +183,8 @@ def claim(
         "budget": budget,
         "needs": orjson.dumps(needs).decode(),
     }
-    with one_trip(connection):
-        if turns is None:
-            connection.execute(TAKE, values)
-        else:
-            connection.execute(TAKE_IN_TURN, values | line_up(turns, dues))
-        connection.execute(_MARK_RUNNING, values)
-        answer = connection.execute(_READ_AND_MORE, values)
-    rows = answer.fetchall()
+    take, more = (TAKE, {}) if turns is None else (TAKE_IN_TURN, line_up(turns, dues))
+    *_, rows = ask_all(connection, [take, _MARK_RUNNING, _READ_AND_MORE], values | more)
     taken = [claimed(row[:-1]) for row in rows]
     if turns is not None:
         charge(taken, costs)

@@ -51,7 +51,17 @@ _MOVES = (
     f"UPDATE taskplatform.breaker_counts SET began = began - {_BACK} - interval '300000 days'",
     "UPDATE taskplatform.breaker_counts SET began = began + interval '300000 days'",
     f"UPDATE taskplatform.limits SET changed_at = changed_at - {_BACK}",
-    f"UPDATE taskplatform.throttle_slots SET granted_at = granted_at - {_BACK}",
+    f"""
+    UPDATE taskplatform.throttle_buckets
+    SET swept = swept - {_BACK}, closed_until = closed_until - {_BACK}, next_at = next_at - {_BACK}
+    """,
+    # By way of a place that no time reaches: slices of one bucket must not meet on the way.
+    f"UPDATE taskplatform.throttle_slices SET at = at - {_BACK} - interval '1000 years'",
+    "UPDATE taskplatform.throttle_slices SET at = at + interval '1000 years'",
+    f"""
+    UPDATE taskplatform.throttle_history SET minute = minute - {_BACK} - interval '1000 years'
+    """,
+    "UPDATE taskplatform.throttle_history SET minute = minute + interval '1000 years'",
     f"UPDATE taskplatform.crashes SET crashed_at = crashed_at - {_BACK}",
     f"UPDATE taskplatform.pauses SET since = since - {_BACK}",
 )

@@ -3,10 +3,12 @@
 A cursor of psycopg serves any statement, and costs more CPU than the server takes for one row.
 """
 
-import itertools
 import re
 import select
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cache
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -23,34 +25,19 @@ from taskplatform.storage.connection import Session, one_trip
 Row = tuple[Any, ...]
 
 _PLACE = re.compile(r"%\((\w+)\)s")
-_numbers = itertools.count(1)
 _FINE = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
 
 
-class Hot:
-    """A statement that is executed all the time; `%(name)s` stands for a value."""
+def ask(connection: Session, statement: str, values: Mapping[str, Any]) -> list[Row]:
+    """Execute one statement, alone or as a part of the transaction that is open.
 
-    __slots__ = ("name", "places", "sql", "text")
-
-    def __init__(self, text: str) -> None:
-        """What types the values have, the server has to see by itself."""
-        places: dict[str, int] = {}
-        numbered = _PLACE.sub(
-            lambda found: f"${places.setdefault(found[1], len(places) + 1)}", text
-        )
-        self.text = text
-        self.sql = numbered.replace("%%", "%").encode()
-        self.places = tuple(places)
-        self.name = f"taskplatform_{next(_numbers)}".encode()
-
-
-def ask(connection: Session, statement: Hot, values: Mapping[str, Any]) -> list[Row]:
-    """Execute one statement, alone or as a part of the transaction that is open."""
+    `%(name)s` stands for a value, whose type the server has to see by itself.
+    """
     return ask_all(connection, [statement], values)[0]
 
 
 def ask_all(
-    connection: Session, statements: Sequence[Hot], values: Mapping[str, Any]
+    connection: Session, statements: Sequence[str], values: Mapping[str, Any]
 ) -> list[list[Row]]:
     """Execute statements in one round trip and one transaction; the rows of each."""
     pgconn = connection.pgconn
@@ -60,25 +47,49 @@ def ask_all(
         or (line := _line(connection)) is None
     ):
         return _by_cursors(connection, statements, values)
+    hot = [_hot(one) for one in statements]
     with connection.lock:
         try:
-            return line.trip(statements, values)
+            return line.trip(hot, values)
         except psycopg.errors.InvalidSqlStatementName:
             # psycopg deallocates all that is prepared when a transaction was rolled back. Nothing
             # of this one was committed.
             line.prepared.clear()
-            return line.trip(statements, values)
+            return line.trip(hot, values)
+
+
+class _Hot:
+    """A statement as the server knows it."""
+
+    __slots__ = ("name", "places", "sql")
+
+    def __init__(self, text: str) -> None:
+        places: dict[str, int] = {}
+        numbered = _PLACE.sub(
+            lambda found: f"${places.setdefault(found[1], len(places) + 1)}", text
+        )
+        self.sql = numbered.replace("%%", "%").encode()
+        self.places = tuple(places)
+        # By what it is: one that is found to be prepared is this very statement.
+        self.name = f"taskplatform_{sha256(self.sql).hexdigest()[:32]}".encode()
+
+
+_hot = cache(_Hot)
 
 
 def _by_cursors(
-    connection: Session, statements: Sequence[Hot], values: Mapping[str, Any]
+    connection: Session, statements: Sequence[str], values: Mapping[str, Any]
 ) -> list[list[Row]]:
     if len(statements) == 1:
-        cursors = [connection.execute(statements[0].text, values)]
+        cursors = [connection.execute(statements[0], values)]
     else:
         with one_trip(connection):
-            cursors = [connection.execute(one.text, values) for one in statements]
-    return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
+            cursors = [connection.execute(one, values) for one in statements]
+    return [cursor.fetchall() if _has_rows(cursor.pgresult) else [] for cursor in cursors]
+
+
+def _has_rows(result: PGresult | None) -> bool:
+    return result is not None and result.status == ExecStatus.TUPLES_OK
 
 
 class _Line:
@@ -91,12 +102,13 @@ class _Line:
         self._poll = select.poll()
         self._poll.register(self._pgconn.socket, select.POLLIN)
 
-    def trip(self, statements: Sequence[Hot], values: Mapping[str, Any]) -> list[list[Row]]:
+    def trip(self, statements: Sequence[_Hot], values: Mapping[str, Any]) -> list[list[Row]]:
         pgconn = self._pgconn
         sent = [(one.name, [_encoded(values[place]) for place in one.places]) for one in statements]
         for one in statements:
             if one.name not in self.prepared:
-                _raise_if_failed(pgconn, pgconn.prepare(one.name, one.sql))
+                with suppress(psycopg.errors.DuplicatePreparedStatement):
+                    _raise_if_failed(pgconn, pgconn.prepare(one.name, one.sql))
                 self.prepared.add(one.name)
         try:
             results = self._pipeline(sent) if len(sent) > 1 else self._single(*sent[0])
@@ -147,7 +159,7 @@ class _Line:
         return result
 
     def _rows(self, result: PGresult) -> list[Row]:
-        if result.status == ExecStatus.COMMAND_OK:
+        if not _has_rows(result):
             return []
         self._transformer.set_pgresult(result)
         rows = self._transformer.load_rows(0, result.ntuples, tuple)
@@ -185,7 +197,9 @@ def _encoded(value: Any) -> bytes | None:
 
 
 def _element(value: Any) -> str:
-    if isinstance(value, UUID | int):
+    if value is None:
+        return "NULL"
+    if isinstance(value, UUID | int | float):
         return str(value)
     text = _encoded(value)
     assert text is not None

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from taskplatform.storage.connection import Session
+from taskplatform.storage.direct import ask
 
 BATCH = 200
 
@@ -46,16 +47,22 @@ SELECT
               LIMIT 1
           ) AS w),
     (SELECT extract(epoch FROM due_at - clock_timestamp())::double precision
-     FROM taskplatform.work WHERE due_at < 'infinity' ORDER BY due_at LIMIT 1)
+     FROM taskplatform.work WHERE due_at < 'infinity' ORDER BY due_at LIMIT 1),
+    (SELECT extract(epoch FROM next_at - clock_timestamp())::double precision
+     FROM taskplatform.throttle_buckets WHERE next_at < 'infinity' ORDER BY next_at LIMIT 1)
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """Queues with unclaimed ready work, and seconds until the next work is due (None: none)."""
+    """Queues with unclaimed ready work, and seconds until the next work is due (None: none).
+
+    `next_gate`: until the head of a line may go, as far as that is known by the clock.
+    """
 
     ready: list[str]
     next_due: float | None
+    next_gate: float | None = None
 
 
 def release_due(connection: Session) -> dict[str, int]:
@@ -71,8 +78,6 @@ def release_due(connection: Session) -> dict[str, int]:
 
 def outlook(connection: Session, queues: Sequence[str], pipelines: Sequence[str]) -> Outlook:
     """See what a worker of these queues and pipelines could claim now, and what comes next."""
-    row = connection.execute(
-        _OUTLOOK, {"queues": list(queues), "pipelines": list(pipelines)}
-    ).fetchone()
-    assert row is not None
+    values = {"queues": list(queues), "pipelines": list(pipelines)}
+    (row,) = ask(connection, _OUTLOOK, values)
     return Outlook(*row)

@@ -5,11 +5,12 @@ much of the limit is kept free for it meanwhile: a reservation, which it uses wh
 One that nobody used in time is void, and the next of the line is let go instead.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from taskplatform.storage.connection import Session
+from taskplatform.storage.direct import ask
 
 # So long a reservation holds: released work is claimed within milliseconds where a worker is free.
 HOLD = 2.0
@@ -20,16 +21,16 @@ BATCH = 200
 RESERVED = """coalesce((
     SELECT sum(v.weight) FROM taskplatform.reservations v
     WHERE v.gate = {gate} AND v.until > clock_timestamp()
-      AND v.work_id IS DISTINCT FROM {work_id}), 0)"""
+      AND coalesce(v.work_id, 0) <> coalesce({work_id}, -1)), 0)"""
 
 # Whether somebody of at least the rank of the asking work stands in line; it was let go itself
 # if there is a reservation for it. Only the head is looked at: nobody has a higher rank.
 IN_FRONT = """coalesce((
-    SELECT (head.priority, -head.id) > (own.priority, -own.id)
+    SELECT (head.rank, head.id) < (own.rank, own.id)
     FROM taskplatform.work own
     CROSS JOIN LATERAL (
-        SELECT priority, id FROM taskplatform.work
-        WHERE gate = {gate} ORDER BY priority DESC, id LIMIT 1
+        SELECT rank, id FROM taskplatform.work
+        WHERE gate = {gate} ORDER BY rank, id LIMIT 1
     ) AS head
     WHERE own.id = {work_id}
       AND (SELECT true FROM taskplatform.reservations v
@@ -42,42 +43,45 @@ SELECT NOT {IN_FRONT.format(gate="%(gate)s", work_id="%(work_id)s")},
 """
 
 _USED = """
-DELETE FROM taskplatform.reservations WHERE work_id = %s
+DELETE FROM taskplatform.reservations WHERE work_id = %s AND gate = ANY (%s::text[])
 """
 
-# While something of a queue was let go and not claimed within the reservation's time, its workers
-# are busy, and more would only lie there. What no living worker serves is left in the line, in
-# nobody's way, and so is what is paused.
-_RELEASE = """
-WITH room AS MATERIALIZED (
-    SELECT * FROM unnest(%(gates)s::text[], %(limits)s::integer[], %(taken)s::bigint[])
-        AS given(gate, most, taken)
-), alive AS MATERIALIZED (
+# What living workers serve and nobody has paused.
+SERVED = """alive AS MATERIALIZED (
     SELECT queues, pipelines FROM taskplatform.workers WHERE lease_until > clock_timestamp()
 ), served AS MATERIALIZED (
     SELECT ARRAY(SELECT DISTINCT unnest(queues) FROM alive) AS queues,
            ARRAY(SELECT DISTINCT unnest(pipelines) FROM alive
                  EXCEPT SELECT pipeline FROM taskplatform.pauses) AS pipelines
-), line AS MATERIALIZED (
-    SELECT room.gate, room.most, room.taken, w.id, w.priority, w.weight, w.share
+)"""
+IS_SERVED = "queue = ANY (served.queues) AND pipeline = ANY (served.pipelines)"
+
+# While something of a queue was let go and not claimed within the reservation's time, its workers
+# are busy, and more would only lie there. What no living worker serves is left in the line, in
+# nobody's way, and so is what is paused.
+_RELEASE = f"""
+WITH room AS MATERIALIZED (
+    SELECT * FROM unnest(%(gates)s::text[], %(limits)s::integer[], %(taken)s::bigint[])
+        AS given(gate, most, taken)
+), {SERVED}, line AS MATERIALIZED (
+    SELECT room.gate, room.most, room.taken, w.id, w.rank, w.weight, w.share
     FROM room CROSS JOIN served CROSS JOIN LATERAL (
-        SELECT id, priority, coalesce(gate_weight, 1) AS weight, coalesce(gate_share, 1) AS share
+        SELECT id, rank, coalesce(gate_weight, 1) AS weight, coalesce(gate_share, 1) AS share
         FROM taskplatform.work
-        WHERE gate = room.gate AND queue = ANY (served.queues)
-          AND pipeline = ANY (served.pipelines)
+        WHERE gate = room.gate AND {IS_SERVED}
           AND queue <> ALL (ARRAY(
               SELECT late.queue FROM taskplatform.reservations v
               JOIN taskplatform.work late ON late.id = v.work_id
               WHERE v.gate = room.gate AND v.until <= clock_timestamp()
                 AND late.holder IS NULL AND late.due_at IS NULL))
-        ORDER BY priority DESC, id LIMIT least(greatest(room.most - room.taken, 0), %(batch)s)
+        ORDER BY rank, id LIMIT least(greatest(room.most - room.taken, 0), %(batch)s)
         FOR UPDATE SKIP LOCKED
     ) AS w
 ), walked AS (
     SELECT gate, id, weight,
            bool_and(taken + total <= least(most, greatest(1, floor(most * share)))) OVER walk
                AS fits
-    FROM (SELECT *, sum(weight) OVER (PARTITION BY gate ORDER BY priority DESC, id
+    FROM (SELECT *, sum(weight) OVER (PARTITION BY gate ORDER BY rank, id
                                       ROWS UNBOUNDED PRECEDING) AS total FROM line) AS summed
     WINDOW walk AS (PARTITION BY gate ORDER BY total ROWS UNBOUNDED PRECEDING)
 ), released AS (
@@ -126,11 +130,11 @@ _STANDING = """
 SELECT w.id, w.step, w.gate, w.waiting_for,
        (SELECT count(*) FROM (
             SELECT FROM taskplatform.work f
-            WHERE f.gate = w.gate AND (f.priority, -f.id) > (w.priority, -w.id)
+            WHERE f.gate = w.gate AND (f.rank, f.id) < (w.rank, w.id)
             LIMIT %(most)s) AS before),
        (SELECT coalesce(sum(weight), 0) FROM (
             SELECT coalesce(gate_weight, 1) AS weight FROM taskplatform.work f
-            WHERE f.gate = w.gate AND (f.priority, -f.id) > (w.priority, -w.id)
+            WHERE f.gate = w.gate AND (f.rank, f.id) < (w.rank, w.id)
             LIMIT %(most)s) AS before),
        coalesce(w.gate_weight, 1)
 FROM taskplatform.work w WHERE w.run_id = %(run_id)s AND w.gate IS NOT NULL ORDER BY w.id
@@ -180,9 +184,12 @@ def may_enter(connection: Session, gate: str, work_id: int) -> tuple[bool, int]:
     return row[0], row[1]
 
 
-def used(connection: Session, work_id: int) -> None:
-    """End the reservation of work that has asked, whatever it was told."""
-    connection.execute(_USED, (work_id,))
+def used(connection: Session, work_id: int, asked: Iterable[str]) -> None:
+    """End the reservation of work that has asked at these gates, whatever it was told.
+
+    At another gate, which it has not asked yet, its place is kept.
+    """
+    connection.execute(_USED, (work_id, list(asked)))
 
 
 def release(connection: Session, rooms: Sequence[Room]) -> dict[str, int]:
@@ -203,7 +210,7 @@ def release(connection: Session, rooms: Sequence[Room]) -> dict[str, int]:
 
 def any_in_line(connection: Session) -> bool:
     """Whether anything stands in line anywhere."""
-    return connection.execute(_ANY).fetchone() is not None
+    return bool(ask(connection, _ANY, {}))
 
 
 def lines(connection: Session, kind: str, after: str = "", limit: int = 1000) -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from taskplatform.storage.connection import Session
+from taskplatform.storage.direct import ask, ask_all
 
 LEASE_SECONDS = 15.0
 
@@ -15,8 +16,9 @@ RETURNING id
 
 # In order of id, so that two renewals never wait for each other.
 _RENEW = """
-UPDATE taskplatform.holders SET lease_until = clock_timestamp() + make_interval(secs => %s)
-WHERE id IN (SELECT id FROM taskplatform.holders WHERE id = ANY (%s::bigint[])
+UPDATE taskplatform.holders SET lease_until = clock_timestamp()
+                                    + make_interval(secs => %(seconds)s)
+WHERE id IN (SELECT id FROM taskplatform.holders WHERE id = ANY (%(holders)s::bigint[])
              ORDER BY id FOR NO KEY UPDATE)
 RETURNING id
 """
@@ -64,14 +66,14 @@ def renew(connection: Session, holders: Sequence[int]) -> set[int]:
     """Renew the leases; return the ids that still exist."""
     if not holders:
         return set()
-    return {row[0] for row in connection.execute(_RENEW, (LEASE_SECONDS, list(holders)))}
+    values = {"seconds": LEASE_SECONDS, "holders": list(holders)}
+    return {row[0] for row in ask(connection, _RENEW, values)}
 
 
 def lost(connection: Session) -> list[int]:
     """Holders whose lease has run out, or that hold work without a lease."""
-    found = {row[0] for row in connection.execute(_EXPIRED)}
-    found |= {row[0] for row in connection.execute(_ORPHANED)}
-    return sorted(found)
+    found = ask_all(connection, [_EXPIRED, _ORPHANED], {})
+    return sorted({row[0] for rows in found for row in rows})
 
 
 def forget(connection: Session, *holders: int) -> None:

@@ -10,7 +10,7 @@ from uuid import UUID
 import orjson
 
 from taskplatform.storage.connection import Session
-from taskplatform.storage.direct import Hot, ask
+from taskplatform.storage.direct import ask
 from taskplatform.storage.script import Statement
 
 # Seconds for which a point of priority puts work ahead of what was made before it.
@@ -130,7 +130,7 @@ RETURNING run_id, due_at IS NOT NULL AND rest IS NULL
 _INSERT_NEW = _INSERT.replace("ON CONFLICT DO NOTHING", "")
 
 # A run of the plainest kind, whose id is new: nothing to decide, and nothing to read.
-_INSERT_ONE = Hot(f"""
+_INSERT_ONE = f"""
 WITH stored AS (
     INSERT INTO taskplatform.runs (id, pipeline, key, owner, status, priority, input, forced,
                                    deadline, start_by, fair_key)
@@ -145,7 +145,24 @@ INSERT INTO taskplatform.work (run_id, pipeline, step, queue, priority, rank, la
 SELECT id, pipeline, %(first_step)s::text, %(queue)s::text, priority,
        {_rank("statement_timestamp()", "%(ageing)s")}, coalesce(fair_key, '')
 FROM stored
-""")
+"""
+
+
+_VALUES = (
+    "id",
+    "pipeline",
+    "first_step",
+    "queue",
+    "key",
+    "owner",
+    "priority",
+    "ageing",
+    "fair_key",
+    "input",
+    "forced",
+    "run_timeout",
+    "queue_timeout",
+)
 
 
 def is_plain(row: NewRun) -> bool:
@@ -162,7 +179,7 @@ def is_plain(row: NewRun) -> bool:
 
 def insert_plain(connection: Session, row: NewRun) -> None:
     """Store one plain run. Raises UniqueViolation if its id is stored already."""
-    ask(connection, _INSERT_ONE, {name: getattr(row, name) for name in _INSERT_ONE.places})
+    ask(connection, _INSERT_ONE, {name: getattr(row, name) for name in _VALUES})
 
 
 def insert(connection: Session, rows: Sequence[NewRun]) -> None:

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from taskplatform.storage.connection import Session
+from taskplatform.storage.direct import ask
 from taskplatform.storage.join_sql import DERIVE
 
 # Rows that are set aside, or let go, in one transaction.
@@ -18,6 +19,19 @@ BATCH = 500
 
 _NAMES = """
 SELECT pipeline FROM taskplatform.pauses
+"""
+
+_LOOK = """
+SELECT ARRAY(SELECT pipeline FROM taskplatform.pauses),
+       ARRAY(SELECT known.pipeline FROM unnest(%(pipelines)s::text[]) AS known(pipeline)
+             CROSS JOIN LATERAL (
+                 SELECT FROM taskplatform.work
+                 WHERE pipeline = known.pipeline AND reason IN ('paused', 'breaker')
+                   AND gate IS NULL
+                 LIMIT 1
+             ) AS w
+             WHERE (SELECT true FROM taskplatform.pauses p
+                    WHERE p.pipeline = known.pipeline) IS NULL)
 """
 
 _LIST = """
@@ -92,7 +106,13 @@ class Pause:
 
 def names(connection: Session) -> frozenset[str]:
     """The pipelines that are paused."""
-    return frozenset(row[0] for row in connection.execute(_NAMES))
+    return frozenset(row[0] for row in ask(connection, _NAMES, {}))
+
+
+def look(connection: Session, pipelines: Sequence[str]) -> tuple[frozenset[str], list[str]]:
+    """The pipelines that are paused; and those of the given that have something to be let go."""
+    ((paused, resumed),) = ask(connection, _LOOK, {"pipelines": list(pipelines)})
+    return frozenset(paused), resumed
 
 
 def pauses(connection: Session) -> list[Pause]:

@@ -122,7 +122,7 @@ def _lock(connection: Session, settlements: Sequence[Settlement]) -> Any:
     runs = [one.run_id for one in settlements if _touches_run(one)]
     runs += [one.parent_run for one in settlements if one.parent_run and isinstance(one.then, End)]
     if runs:
-        connection.execute(sql.LOCK_RUNS, (runs,))
+        connection.execute(sql.LOCK_RUNS, {"runs": runs})
     held = [
         {"work_id": one.work_id, "epoch": one.epoch, "expected": one.expected}
         for one in settlements

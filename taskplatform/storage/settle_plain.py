@@ -5,7 +5,8 @@ from operator import attrgetter
 
 from taskplatform.storage import settle_rows
 from taskplatform.storage import settle_sql as sql
-from taskplatform.storage.connection import Session, one_trip
+from taskplatform.storage.connection import Session
+from taskplatform.storage.direct import ask, ask_all
 from taskplatform.storage.settle_rows import encode
 from taskplatform.storage.settlement import End, Keep, Settlement
 
@@ -28,8 +29,8 @@ def advance(
             row["next"] = then.step
             rows.append(row)
     statement = sql.ADVANCE_FIRST if first else sql.ADVANCE
-    answer = connection.execute(statement, {"rows": encode(rows), "worker": worker})
-    return {one for (one,) in answer.fetchall()}
+    answer = ask(connection, statement, {"rows": encode(rows), "worker": worker})
+    return {one for (one,) in answer}
 
 
 _by_work = attrgetter("work_id")
@@ -63,7 +64,10 @@ def finish(
             row["run_started_ago"] = settle_rows.started_ago(one, then)
             rows.append(row)
     statement = sql.FINISH_FIRST if first else sql.FINISH
-    with one_trip(connection):
-        connection.execute(sql.LOCK_RUNS, ([one.run_id for one in ordered],))
-        answer = connection.execute(statement, {"rows": encode(rows), "worker": worker})
-    return {one for (one,) in answer.fetchall()}
+    values = {
+        "runs": [one.run_id for one in ordered],
+        "rows": encode(rows),
+        "worker": worker,
+    }
+    _, answer = ask_all(connection, [sql.LOCK_RUNS, statement], values)
+    return {one for (one,) in answer}

@@ -5,7 +5,7 @@ LOCK_RUNS and LOCK_WORK took in statements of their own.
 """
 
 LOCK_RUNS = """
-SELECT id FROM taskplatform.runs WHERE id = ANY (%s::uuid[]) ORDER BY id FOR NO KEY UPDATE
+SELECT id FROM taskplatform.runs WHERE id = ANY (%(runs)s::uuid[]) ORDER BY id FOR NO KEY UPDATE
 """
 
 # Not IS NOT NULL: the planner would walk the index of all held work, once for each row given.

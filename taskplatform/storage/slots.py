@@ -175,7 +175,7 @@ def take(connection: Session, asking: Asking, limits: Limits) -> Full | None:
     with connection.pipeline():
         connection.execute(_LOCK, {"gates": sorted(limits)})
         answer = connection.execute(_TAKE, _asked(asking, limits))
-        gates.used(connection, asking.work_id)
+        gates.used(connection, asking.work_id, limits)
         told = answer.fetchall()
     full = [Full(gate, most, taken) for gate, most, taken, fits in told if not fits]
     return full[0] if full else None
@@ -189,7 +189,7 @@ def take_for_runs(connection: Session, asked: Sequence[tuple[Asking, Limits]]) -
         answers = []
         for asking, limits in asked:
             answers.append(connection.execute(_TAKE, _asked(asking, limits)))
-            gates.used(connection, asking.work_id)
+            gates.used(connection, asking.work_id, limits)
     found = []
     for answer in answers:
         full = [Full(gate, most, taken) for gate, most, taken, fits in answer if not fits]

@@ -25,7 +25,7 @@ def main(told: bytes) -> None:
         level=about.pop("loglevel"),
         format="[%(asctime)s: %(levelname)s/supervisor] %(message)s",
     )
-    table = SlotTable(about.pop("fd"))
+    table = SlotTable(about.pop("fd"), about.pop("wake"))
     about["id"] = UUID(about["id"])
     broker = Address(**about.pop("broker"))
     sys.path += [one for one in about.pop("path") if one not in sys.path]

@@ -70,10 +70,12 @@ class Supervision(bootsteps.StartStopStep):
     terminate = stop
 
     def _launch(self) -> None:
-        worker = self._worker
+        worker, table = self._worker, self.identity.table
+        assert table.wake is not None
         told = {
             "parent": os.getpid(),
-            "fd": self.identity.table.fd,
+            "fd": table.fd,
+            "wake": table.wake,
             "id": str(self.identity.id),
             "name": self.identity.name,
             "pool": type(worker.pool).__module__.rpartition(".")[2],
@@ -87,7 +89,7 @@ class Supervision(bootsteps.StartStopStep):
         }
         self._process = subprocess.Popen(
             [sys.executable, "-m", "taskplatform.supervisor", self.identity.name],
-            pass_fds=(self.identity.table.fd,),
+            pass_fds=(table.fd, table.wake),
             stdin=subprocess.PIPE,
         )
         # Not as an argument, which everybody on the machine can read: it may hold a password.

@@ -14,6 +14,7 @@ class Children:
     def __init__(self, table: SlotTable, poll: "select.poll") -> None:
         self._table = table
         self._poll = poll
+        self._own = select.poll()
         self._fds: dict[int, int] = {}
 
     def adopt(self) -> None:
@@ -26,13 +27,16 @@ class Children:
                     continue
                 self._fds[slot.pid] = fd
                 self._poll.register(fd, select.POLLIN)
+                self._own.register(fd, select.POLLIN)
 
     def buried(self) -> list[tuple[Slot, Note | None]]:
         """The slots of processes that have ended, and the body that each was in."""
-        living = {pid for pid, fd in self._fds.items() if not _ended(fd)}
+        ended = {fd for fd, _ in self._own.poll(0)}
+        living = {pid for pid, fd in self._fds.items() if fd not in ended}
         for pid in set(self._fds) - living:
             fd = self._fds.pop(pid)
             self._poll.unregister(fd)
+            self._own.unregister(fd)
             os.close(fd)
         return [
             (slot, slot.note())

@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from time import monotonic
 
-from taskplatform.storage import gates
+from taskplatform.storage import gates, throttle_lines
 from taskplatform.storage.connection import Session
 from taskplatform.storage.dispatch import BATCH, release_due
+from taskplatform.storage.throttles import KIND
 from taskplatform.supervisor import slots
 from taskplatform.supervisor.session import Database
 
@@ -22,7 +23,11 @@ _MOST_BATCHES = 20
 # that somebody else sees to are left out.
 Keeper = Callable[[Session, Sequence[str]], Sequence[gates.Room]]
 
-KEEPERS: dict[str, Keeper] = {"concurrency": slots.concurrency, "breaker": slots.breaker}
+KEEPERS: dict[str, Keeper] = {
+    KIND: throttle_lines.wake,
+    "concurrency": slots.concurrency,
+    "breaker": slots.breaker,
+}
 
 
 class Gates:
@@ -37,6 +42,13 @@ class Gates:
         self._database = database
         self._ring = ring
         self._keepers = keepers
+
+    def let_go(self) -> int:
+        """Let go whose time has come by the clock; how many went."""
+        went = self._database.ask(throttle_lines.let_go, 0)
+        if went:
+            self.make_ready()
+        return went
 
     def heal(self) -> float:
         """Look at every line; return in how many seconds to look again."""

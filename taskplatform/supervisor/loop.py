@@ -5,6 +5,7 @@ import os
 import select
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from time import monotonic
 
@@ -15,7 +16,7 @@ from taskplatform.endpoints import database_url
 from taskplatform.executor.slot import SHIFT
 from taskplatform.executor.slots import SlotTable
 from taskplatform.settings import get_settings
-from taskplatform.storage import workers
+from taskplatform.storage import throttle_history, workers
 from taskplatform.storage.dispatch import Outlook, outlook, release_due
 from taskplatform.storage.prune import BATCH, prune
 from taskplatform.supervisor import canvases, lanes
@@ -33,10 +34,11 @@ from taskplatform.supervisor.watch import Watch
 
 logger = logging.getLogger(__name__)
 
+# While a child is in a shift, which may need to be helped, or stopped.
 BUSY_TICK = 0.025
-IDLE_TICK = 0.05
+_LEAST_TICK = 0.002
 # With a tick and the start of a shift, a quarter of a second.
-DISPATCH_EVERY = 0.18
+DISPATCH_EVERY = 0.2
 RESCUE_EVERY = 1.0
 REPORT_EVERY = 3.0
 PRUNE_EVERY = 60.0
@@ -66,6 +68,7 @@ class Supervisor:
         self._gates = Gates(self._database, self._ring)
         self._worker_lives = True
         self._next: dict[str, float] = {}
+        self._urgent: dict[str, float] = {}
         self._reports = Reports(about, table, self._database)
 
     def run(self) -> None:
@@ -77,8 +80,7 @@ class Supervisor:
         self._poll.register(parent, select.POLLIN)
         self._worker_lives = os.getppid() == self._about.parent
         while True:
-            busy = any(slot.state == SHIFT for slot in self._table.taken())
-            for fd, _ in self._poll.poll(1000 * (BUSY_TICK if busy else IDLE_TICK)):
+            for fd in self._awaken():
                 if fd == parent:
                     self._poll.unregister(parent)
                     self._worker_lives = False
@@ -87,18 +89,37 @@ class Supervisor:
                 break
         self._say_goodbye()
 
+    def _awaken(self) -> list[int]:
+        """Wait for a death, a shift or what has to be seen to; what can be read from."""
+        wake = self._table.wake
+        assert wake is not None
+        with suppress(BlockingIOError):
+            os.eventfd_read(wake)
+        # After that: a shift that begins from here on is heard.
+        busy = any(slot.state == SHIFT for slot in self._table.taken())
+        # What is due at a known moment is not kept waiting for a tick.
+        left = max(_LEAST_TICK, min(self._urgent.values(), default=0.0) - monotonic())
+        if busy:
+            return [fd for fd, _ in self._poll.poll(1000 * min(left, BUSY_TICK))]
+        self._poll.register(wake, select.POLLIN)
+        try:
+            return [fd for fd, _ in self._poll.poll(1000 * left)]
+        finally:
+            self._poll.unregister(wake)
+
     def _see_to_everything(self) -> None:
         self._bury()
         self._children.adopt()
         self._ring(self._watch.tick())
         self._leases.tick()
+        # First of all: what no living worker serves is not let go of a line.
+        self._every("report", REPORT_EVERY, self._reports.tick)
         self._every("pauses", _LONGEST, self._pauses.tick)
         self._every("dispatch", DISPATCH_EVERY, self._dispatch)
         self._every("gates", _LONGEST, self._gates.heal)
         self._every("canvases", _LONGEST, lambda: canvases.sweep(self._database))
         self._every("lanes", _LONGEST, lambda: lanes.sweep(self._database))
         self._every("rescue", RESCUE_EVERY, self._rescue_others)
-        self._every("report", REPORT_EVERY, self._reports.tick)
         self._every("prune", PRUNE_EVERY, self._prune)
         self._every("unstarted", UNSTARTED_EVERY, self._end_unstarted)
 
@@ -131,6 +152,10 @@ class Supervisor:
             sooner = see_to()
             wait = seconds if sooner is None else max(0.0, min(seconds, sooner))
             self._next[duty] = now + wait
+            # The others are patient: whoever wakes for these sees to them, too.
+            self._urgent.pop(duty, None)
+            if wait <= DISPATCH_EVERY:
+                self._urgent[duty] = now + wait
 
     def _dispatch(self) -> float | None:
         about = self._about
@@ -138,13 +163,22 @@ class Supervisor:
             lambda connection: outlook(connection, about.queues, self._pauses.open),
             Outlook([], None),
         )
+        moments = [one for one in (seen.next_due, seen.next_gate) if one is not None]
+        next = min(moments, default=None)
+        if next is None or next > 0:
+            if seen.ready and not self._table.shutting_down:
+                self._open_shift_here()
+            return next
+        went = 0
+        if seen.next_gate is not None and seen.next_gate <= 0:
+            went = self._gates.let_go()
         if seen.next_due is not None and seen.next_due <= 0:
             nothing_due: dict[str, int] = {}
-            self._ring(self._database.ask(release_due, nothing_due))
-            return DISPATCH_EVERY if self._table.shutting_down else 0.0
-        if seen.ready and not self._table.shutting_down:
-            self._open_shift_here()
-        return seen.next_due
+            released = self._database.ask(release_due, nothing_due)
+            self._ring(released)
+            went += sum(released.values())
+        # What is due and was not released is locked by somebody.
+        return DISPATCH_EVERY if self._table.shutting_down else 0.0 if went else BUSY_TICK
 
     def _open_shift_here(self) -> None:
         # Ready work that nobody took: its ring was lost, or went to a worker that is busy.
@@ -167,6 +201,7 @@ class Supervisor:
 
     def _prune(self) -> float | None:
         pruned = self._database.ask(lambda connection: prune(connection, self._retention_days), 0)
+        self._database.ask(throttle_history.roll_up, None)
         # A whole batch: there is more, and it need not wait.
         return 1.0 if pruned == BATCH else None
 

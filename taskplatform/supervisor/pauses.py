@@ -1,5 +1,6 @@
 """Pauses: setting aside what is ready of paused pipelines, and letting go what was resumed."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from time import monotonic
 
@@ -24,19 +25,22 @@ class Pauses:
 
     def tick(self) -> float:
         """Look at the pauses; return in how many seconds to look again."""
-        paused = self._database.ask(pauses.names, None)
-        if paused is None:
+        seen = self._database.ask(lambda connection: pauses.look(connection, self._pipelines), None)
+        if seen is None:
             return EVERY
+        paused, resumed = seen
         self.open = [one for one in self._pipelines if one not in paused]
-        resumed = self._database.ask(
-            lambda connection: pauses.let_go(connection, self._pipelines), None
-        )
+        wait = EVERY
         if resumed:
-            self._ring(resumed)
-        wait = 0.0 if resumed and resumed.total() == pauses.BATCH else EVERY
+            nothing: Counter[str] = Counter()
+            ready = self._database.ask(
+                lambda connection: pauses.let_go(connection, resumed), nothing
+            )
+            self._ring(ready)
+            wait = 0.0 if ready.total() == pauses.BATCH else EVERY
         if mine := [one for one in self._pipelines if one in paused]:
             began = monotonic()
-            seen = self._database.ask(lambda connection: pauses.set_aside(connection, mine), 0)
+            set_aside = self._database.ask(lambda connection: pauses.set_aside(connection, mine), 0)
             share = (monotonic() - began) / _SHARE
-            wait = max(wait, share) if seen < pauses.BATCH else 0.0
+            wait = max(wait, share) if set_aside < pauses.BATCH else 0.0
         return wait

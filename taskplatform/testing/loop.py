@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from types import TracebackType
 from typing import Any
 
@@ -22,7 +23,7 @@ class Loop:
             return runner.run(body)
         # A thread can run one loop at a time, and this one's is the test's own.
         with ThreadPoolExecutor(1) as thread:
-            return thread.submit(runner.run, body).result()
+            return thread.submit(copy_context().run, runner.run, body).result()
 
     def __enter__(self) -> "Loop":
         return self

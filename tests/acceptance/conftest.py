@@ -1,6 +1,9 @@
 """A platform for each test: its own database and broker, and the client pointed at them."""
 
 import os
+import subprocess
+import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +14,40 @@ from taskplatform import endpoints, settings
 from taskplatform.celery import bell
 from taskplatform.client import ringer
 from taskplatform.storage.connection import close_pools
+from tests.acceptance.processes import ROOT
+
+# Kept for as long as the session: it ends by itself, at the latest when the session does.
+MINUTE = pytest.StashKey[subprocess.Popen[bytes]]()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Begin what lasts for minutes, to be read by its test while others are executed."""
+    config = session.config
+    if config.option.collectonly or not any("real_minute" in one.name for one in session.items):
+        return
+    folder = minute_folder(config)
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return
+    under_xdist = hasattr(config, "workerinput")
+    command = [
+        sys.executable,
+        "-m",
+        "tests.acceptance.real_minute",
+        str(folder / "report.json"),
+        str(os.getppid() if under_xdist else os.getpid()),
+    ]
+    with (folder / "errors").open("ab") as errors:
+        config.stash[MINUTE] = subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors
+        )
+
+
+def minute_folder(config: pytest.Config) -> Path:
+    """Where the session's real minutes are reported; all its processes share it."""
+    told = getattr(config, "workerinput", {}).get("testrunuid", f"alone-{os.getpid()}")
+    return Path(tempfile.gettempdir()) / f"taskplatform-minute-{told}"
 
 
 @pytest.fixture

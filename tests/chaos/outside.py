@@ -10,6 +10,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 
+class Server(ThreadingHTTPServer):
+    """A hundred calls at once are not told to come back in a second."""
+
+    request_queue_size = 512
+
+
 @contextmanager
 def outside(folder: Path) -> Iterator[str]:
     """Serve until the end; yields the address. Calls go to calls.jsonl in the folder."""
@@ -35,7 +41,7 @@ def outside(folder: Path) -> Iterator[str]:
         def log_message(self, format: str, *args: object) -> None:
             """Nothing is printed."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, name="outside API", daemon=True)
     thread.start()

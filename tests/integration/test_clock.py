@@ -19,6 +19,9 @@ _MOMENTS = {
     "crashes": ("crashed_at",),
     "reservations": ("until",),
     "limits": ("changed_at",),
+    "throttle_buckets": ("swept", "closed_until", "next_at"),
+    "throttle_slices": ("at",),
+    "throttle_history": ("minute",),
     "slots": ("since",),
     "breakers": ("since", "until"),
     "breaker_counts": ("began",),
@@ -75,6 +78,12 @@ def _fill(session: Session) -> None:
     session.execute(
         "INSERT INTO taskplatform.reservations (gate, weight, until) VALUES ('g', 1, now())"
     )
+    session.execute(
+        "INSERT INTO taskplatform.throttle_buckets (name, scope, most, per, closed_until, next_at)"
+        " VALUES ('t', '', 1, 1, now(), now()), ('t', 'u', 1, 1, '-infinity', NULL)"
+    )
+    session.execute("INSERT INTO taskplatform.throttle_slices VALUES (1, now(), 1)")
+    session.execute("INSERT INTO taskplatform.throttle_history VALUES ('t', '', now(), 1)")
     session.execute("INSERT INTO taskplatform.limits (kind, name) VALUES ('throttle', 't')")
     session.execute(
         "INSERT INTO taskplatform.slots (gate, run_id, most) VALUES ('g', %s, 1)", (run,)
@@ -111,7 +120,7 @@ def test_no_stored_moment_is_forgotten(database_url: str) -> None:
             "SELECT table_name, column_name FROM information_schema.columns"
             " WHERE table_schema = 'taskplatform' AND data_type LIKE 'timestamp%'"
         ).fetchall()
-    moved_elsewhere = {"step_results", "step_attempts", "throttle_slots"}
+    moved_elsewhere = {"step_results", "step_attempts"}
     known = {(table, name) for table, names in _MOMENTS.items() for name in names}
     stays = {(table, name) for table, names in _STAYS.items() for name in names}
     assert {one for one in columns if one[0] not in moved_elsewhere} == known | stays

@@ -13,18 +13,18 @@ import pytest
 from psycopg.pq import TransactionStatus
 
 from taskplatform.storage.connection import Session, connect
-from taskplatform.storage.direct import Hot, ask, ask_all
+from taskplatform.storage.direct import ask, ask_all
 
-NEXT = Hot("SELECT %(a)s::int + 1")
-DIVIDED = Hot("SELECT 1 / %(b)s::int")
-NOTE = Hot("INSERT INTO noted VALUES (%(a)s)")
-NOTED = Hot("SELECT a FROM noted ORDER BY a")
-ECHO = Hot(
+NEXT = "SELECT %(a)s::int + 1"
+DIVIDED = "SELECT 1 / %(b)s::int"
+NOTE = "INSERT INTO noted VALUES (%(a)s)"
+NOTED = "SELECT a FROM noted ORDER BY a"
+ECHO = (
     "SELECT %(text)s::text, %(texts)s::text[], %(ids)s::uuid[], %(numbers)s::bigint[],"
     " %(real)s::double precision, %(yes)s::boolean, %(no)s::int, %(json)s::json, '50%%'"
 )
-SLOW = Hot("SELECT pg_sleep(%(a)s)")
-LONG = Hot("SELECT repeat(%(text)s, 1), length(%(text)s)")
+SLOW = "SELECT pg_sleep(%(a)s)"
+LONG = "SELECT repeat(%(text)s, 1), length(%(text)s)"
 
 
 @pytest.fixture(params=[False, True], ids=["direct", "by cursors"])
@@ -69,10 +69,13 @@ def test_a_trip_is_one_transaction_and_its_failure_leaves_nothing(session: Sessi
 
 
 def test_in_a_transaction_it_is_a_part_of_it(session: Session) -> None:
+    assert ask(session, NOTED, {}) == []
     with suppress(ZeroDivisionError), session.transaction():
         ask_all(session, [NOTE, NEXT], {"a": 1})
         raise ZeroDivisionError
-    # With that, psycopg deallocates what is prepared.
+    # As psycopg does after a rollback, once it has prepared something itself.
+    session.execute("DEALLOCATE ALL")
+    assert ask_all(session, [NOTED, NEXT], {"a": 1}) == [[], [(2,)]]
     assert ask(session, NOTED, {}) == []
     with session.transaction():
         ask(session, NOTE, {"a": 2})
@@ -149,3 +152,7 @@ def test_threads_take_turns(database_url: str) -> None:
         thread.join()
     session.close()
     assert wrong == []
+
+
+def test_rows_without_columns_are_counted(session: Session) -> None:
+    assert ask_all(session, ["SELECT FROM generate_series(1, 2)", NEXT], {"a": 1})[0] == [(), ()]

@@ -130,7 +130,6 @@ NAMED: dict[str, Any] = {
     "data": '{"id": "r1"}',
 }
 IN_ORDER: dict[str, list[Any]] = {
-    "LOCK_RUNS": [RUNS],
     "LOCK_KEYS": [RUNS],
     "LOCK_WORK": [orjson.dumps(ROWS).decode()],
     "_DUE": [200],

@@ -1,13 +1,11 @@
 """Mutants of who decides: the worker's clock, a lock order of its own, a disk that may wait."""
 
 import random
-import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from taskplatform.middleware.throttle import throttle
 from taskplatform.storage import connection as connecting
 from taskplatform.storage import keys, throttles
 from taskplatform.storage.script import Statement
@@ -21,20 +19,13 @@ ALTER SYSTEM SET wal_writer_delay = '10s'
 
 def workers_clock() -> None:
     """What is free in a limit is decided by the clock of whoever asks."""
-    real = throttles.grant
-    change(throttles, "clock_timestamp()", "to_timestamp(%(asked_at)s)")
+    real = throttles.values_of
+    change(throttles, "clock_timestamp() AS at", "to_timestamp(%(asked_at)s) AS at")
 
-    class Asking:
-        def __init__(self, connection: Any) -> None:
-            self._connection = connection
+    def values_of(wanted: Sequence[throttles.Wanted]) -> dict[str, Any]:
+        return {**real(wanted), "asked_at": time.time()}
 
-        def execute(self, statement: str, values: dict[str, Any]) -> Any:
-            return self._connection.execute(statement, {**values, "asked_at": time.time()})
-
-    def grant(connection: Any, **what: Any) -> Any:
-        return real(Asking(connection), **what)  # type: ignore[arg-type]
-
-    put(sys.modules[throttle.__module__], "grant", grant)
+    put(throttles, "values_of", values_of)
 
 
 def unordered_locks() -> None:

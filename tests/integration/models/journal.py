@@ -14,7 +14,6 @@ _WATCHED = {
     ),
     "step_attempts": ("attempt", "INSERT", "step_name", "epoch", "outcome"),
     "work": ("grant", "UPDATE OF epoch", "step", "epoch", "holder::text"),
-    "throttle_slots": ("slot", "UPDATE OF granted_at", "name", "slot", "granted_at::text"),
     "runs": ("state", "INSERT OR UPDATE OF status", "coalesce(reason, '')", "version", "status"),
 }
 
@@ -56,9 +55,9 @@ _FACTS = {
         WHERE outcome = 'crashed' AND alone AND finished_at > clock_timestamp() - interval '24 h'
         GROUP BY run_id, step_name HAVING count(*) > 3""",
     "I7 more grants in a window than the limit": """
-        SELECT name, count(*) FROM taskplatform.throttle_slots
-        WHERE granted_at > clock_timestamp() - interval '1 hour'
-        GROUP BY name HAVING count(*) > 3""",
+        SELECT bucket, sum(weight) FROM taskplatform.throttle_slices
+        WHERE at > clock_timestamp() - interval '1 hour'
+        GROUP BY bucket HAVING sum(weight) > 3""",
     "I8 two active runs of a key": """
         SELECT pipeline, key FROM taskplatform.runs
         WHERE finished_at IS NULL AND key IS NOT NULL AND NOT forced AND replay_of IS NULL
@@ -90,7 +89,7 @@ def keep(stage: Stage) -> None:
         " value text)"
     )
     for table, (what, when, step, epoch, value) in _WATCHED.items():
-        run = {"runs": "NEW.id", "throttle_slots": "NULL"}.get(table, "NEW.run_id")
+        run = "NEW.id" if table == "runs" else "NEW.run_id"
         columns = ", ".join(_of_new(one) for one in (step, epoch, value))
         stage.connection.execute(
             f"CREATE FUNCTION journal_{table}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"

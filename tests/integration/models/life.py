@@ -29,7 +29,7 @@ from tests.integration.models.moves import MOVES, move
 from tests.integration.models.stored import expected, stored_runs
 from tests.integration.races.stage import FREE, Stage
 
-TABLES = "runs, work, step_results, step_attempts, keys, holders, throttle_slots"
+TABLES = "runs, work, step_results, step_attempts, keys, holders, throttle_buckets, throttle_slices"
 RESCUER = Rescuer("rescuer", "q", 60.0)
 RETENTION = 30
 # Ids are in order of creation, which has to be long ago for retention to see a run.
@@ -229,10 +229,10 @@ class Life(RuleBasedStateMachine):
     @rule()
     def grant(self) -> None:
         """I7: somebody is about to start a throttled body."""
-        given = throttles.grant(
-            self.stage.connection, name="api", scope="", limit=LIMIT, window=WINDOW
+        given = throttles.ask(
+            self.stage.connection, [throttles.Wanted("api", "", limit=LIMIT, window=WINDOW)]
         )
-        assert (given.slot is not None) is self.model.granted()
+        assert isinstance(given, throttles.Grant) is self.model.granted()
 
     @rule(place=PLACES, sure=SELDOM)
     def cancel(self, place: int, sure: bool) -> None:

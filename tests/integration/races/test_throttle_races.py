@@ -1,9 +1,9 @@
-"""G8, Q22: never more grants than the limit in any window of its length, whoever asks."""
+"""G8, Q22: never more than the limit in any window of its length, whoever asks."""
 
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -17,177 +17,210 @@ from taskplatform.core.pipeline import Declaration
 from taskplatform.core.throttle import Throttle
 from taskplatform.middleware import StepAttempt
 from taskplatform.middleware.throttle import throttle
+from taskplatform.storage import limits
 from taskplatform.storage.connection import Session
-from taskplatform.storage.throttles import VALID_SHARE, grant
+from taskplatform.storage.throttles import (
+    SLICES,
+    VALID_SHARE,
+    Grant,
+    Refusal,
+    Wanted,
+    ask,
+    give_back,
+)
 from tests.integration.races.stage import Stage, wait_until
 
+# A grant counts until its validity and the slice of the window in which it was given are over.
+LONGER = 1 + VALID_SHARE + 2 / SLICES
+
+
+def most_in_a_window(grants: list[tuple[float, int]], window: float) -> int:
+    """The most that any window of that length holds, wherever it begins."""
+    return max(
+        sum(weight for at, weight in grants if start <= at < start + window) for start, _ in grants
+    )
+
+
+def wanted(limit: int, window: float, name: str = "api", scope: str = "", **more: Any) -> Wanted:
+    return Wanted(name, scope, limit, window, **more)
+
+
+def given(session: Session, *args: Any, **more: Any) -> bool:
+    return isinstance(ask(session, [wanted(*args, **more)]), Grant)
+
+
+def clock(session: Session) -> float:
+    row = session.execute("SELECT extract(epoch FROM clock_timestamp())").fetchone()
+    assert row is not None
+    return float(row[0])
+
+
 HISTORY = """
-CREATE TABLE grants (name text, at timestamptz);
-CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE TABLE decided (xact xid8, at timestamptz);
+CREATE TABLE weighed (xact xid8, weight bigint);
+CREATE FUNCTION decide() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO grants VALUES (NEW.name, NEW.granted_at);
+    INSERT INTO decided
+    VALUES (pg_current_xact_id(), NEW.swept + make_interval(secs => NEW.span));
     RETURN NEW;
 END $$;
-CREATE TRIGGER note AFTER UPDATE ON taskplatform.throttle_slots
-FOR EACH ROW EXECUTE FUNCTION note();
+CREATE FUNCTION weigh() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO weighed VALUES (pg_current_xact_id(), NEW.weight - coalesce(OLD.weight, 0));
+    RETURN NEW;
+END $$;
+CREATE TRIGGER decide AFTER UPDATE ON taskplatform.throttle_buckets
+FOR EACH ROW EXECUTE FUNCTION decide();
+CREATE TRIGGER weigh AFTER INSERT OR UPDATE ON taskplatform.throttle_slices
+FOR EACH ROW EXECUTE FUNCTION weigh();
 """
 
 
-def granted_at(stage: Stage, name: str = "api") -> list[float]:
-    """When the throttle granted, by the database clock, in seconds."""
-    return [
-        float(at)
-        for (at,) in stage.rows(
-            "SELECT extract(epoch FROM at) FROM grants WHERE name = %s ORDER BY at", name
-        )
-    ]
-
-
-def most_in_a_window(times: list[float], window: float) -> int:
-    """The most grants that any window of that length holds, wherever it begins."""
-    return max(sum(start <= at < start + window for at in times) for start in times)
-
-
-def ask(session: Session, limit: int, window: float, name: str = "api") -> bool:
-    return grant(session, name=name, scope="", limit=limit, window=window).slot is not None
-
-
-def storm(stage: Stage, limit: Callable[[int], int], window: float, grants: int) -> None:
-    """Twenty sessions ask without a pause until there are so many grants in all."""
-    start = threading.Barrier(20)
-    sessions = [stage.session() for _ in range(20)]
-    enough = threading.Event()
-    given: list[int] = []
+def storm(
+    stage: Stage, want: Callable[[int], Wanted], enough: int, sessions: int = 12
+) -> list[tuple[float, int]]:
+    """Sessions ask without a pause until so much is granted; when each was decided, its weight."""
+    stage.connection.execute(HISTORY)
+    start = threading.Barrier(sessions)
+    opened = [stage.session() for _ in range(sessions)]
+    over = threading.Event()
+    granted: list[int] = []
 
     def insist(number: int) -> None:
         start.wait()
-        while not enough.is_set():
-            if ask(sessions[number], limit(number), window):
-                given.append(number)
-            if len(given) >= grants:
-                enough.set()
+        one = want(number)
+        while not over.is_set():
+            if isinstance(ask(opened[number], [one]), Grant):
+                granted.append(one.weight)
+            if sum(granted) >= enough:
+                over.set()
 
-    with ThreadPoolExecutor(20) as pool:
-        list(pool.map(insist, range(20)))
+    with ThreadPoolExecutor(sessions) as pool:
+        list(pool.map(insist, range(sessions)))
+    noted = stage.rows(
+        "SELECT extract(epoch FROM at), weight FROM decided JOIN weighed USING (xact) ORDER BY at"
+    )
+    assert sorted(weight for _, weight in noted) == sorted(granted)
+    return [(float(at), int(weight)) for at, weight in noted]
 
 
 @pytest.mark.timeout(60)
-def test_twenty_sessions_never_exceed_the_limit_in_any_window(stage: Stage) -> None:
-    """G8, F38: also from nothing, when none of the slots exists yet."""
-    stage.connection.execute(HISTORY)
+def test_many_sessions_never_exceed_the_limit_in_any_window(stage: Stage) -> None:
+    """G8, F38, Q22: from nothing, when the limit is not known yet; and all of it is granted."""
+    grants = storm(stage, lambda _: wanted(5, 0.5), 21)
 
-    storm(stage, lambda _: 5, 0.5, 21)
+    assert most_in_a_window(grants, 0.5 * (1 + VALID_SHARE)) == 5
+    assert grants[20][0] - grants[0][0] < 4 * 0.5 * LONGER + 0.4
 
-    times = granted_at(stage)
-    assert len(times) >= 21
-    assert most_in_a_window(times, 0.5 * (1 + VALID_SHARE)) == 5
-    # Sliding: and yet all of it is granted, in the time that it takes.
-    assert times[20] - times[0] < 4 * 0.5 * (1 + VALID_SHARE) + 0.4
+
+@pytest.mark.timeout(60)
+def test_weights_of_many_sessions_stay_within_the_limit(stage: Stage) -> None:
+    """G8, Q8: what counts is the weight."""
+    grants = storm(stage, lambda number: wanted(10, 0.4, weight=1 + number % 4), 60)
+
+    assert most_in_a_window(grants, 0.4 * (1 + VALID_SHARE)) == 10
+    assert {weight for _, weight in grants} >= {1, 2}
 
 
 def test_a_window_slides(stage: Stage) -> None:
     """G8: the grants of the end of one calendar window count against the next."""
-    stage.connection.execute(HISTORY)
-    assert ask(stage.connection, 2, 0.4)
-    wait_until(lambda: stage.value("SELECT clock_timestamp() > max(at) + '0.3 s' FROM grants"))
-    assert ask(stage.connection, 2, 0.4)
-    assert not ask(stage.connection, 2, 0.4)
+    first = clock(stage.connection)
+    assert given(stage.connection, 2, 0.4)
+    wait_until(lambda: clock(stage.connection) > first + 0.3)
+    assert given(stage.connection, 2, 0.4)
+    second = clock(stage.connection)
+    assert not given(stage.connection, 2, 0.4)
 
-    wait_until(lambda: ask(stage.connection, 2, 0.4))
-    assert not ask(stage.connection, 2, 0.4)
-    first, second, third = granted_at(stage)
+    wait_until(lambda: given(stage.connection, 2, 0.4))
+    third = clock(stage.connection)
     assert 0.4 <= third - first < 0.55
-    assert third - second < 0.4
+    if third - second < 0.3:
+        assert not given(stage.connection, 2, 0.4)
 
 
 def test_a_refusal_says_when_to_come_back(stage: Stage) -> None:
     """G6: neither early nor late; a grant at that time is given."""
-    assert ask(stage.connection, 1, 0.3)
+    assert given(stage.connection, 3, 0.3)
+    assert given(stage.connection, 3, 0.3, weight=2)
 
-    refused = grant(stage.connection, name="api", scope="", limit=1, window=0.3)
+    light = ask(stage.connection, [wanted(3, 0.3)])
+    heavy = ask(stage.connection, [wanted(3, 0.3, weight=3)])
 
-    assert refused.slot is None
-    assert 0.2 < refused.seconds <= 0.3 * (1 + VALID_SHARE)
-    late = f"SELECT clock_timestamp() >= granted_at + '{0.3 * (1 + VALID_SHARE)} s'"
-    wait_until(lambda: stage.value(late + " FROM taskplatform.throttle_slots"))
-    assert ask(stage.connection, 1, 0.3)
-
-
-def test_a_refusal_beside_grants_in_flight_is_short(stage: Stage) -> None:
-    """A slot that another transaction holds may come back at once, when that one is refused."""
-    assert ask(stage.connection, 1, 0.001)
-    wait_until(lambda: ask(stage.connection, 1, 0.001))
-    other = stage.session()
-    wait_until(
-        lambda: stage.value(
-            "SELECT granted_at < clock_timestamp() - interval '10 ms'"
-            " FROM taskplatform.throttle_slots"
-        )
-    )
-    with other.transaction(force_rollback=True):
-        assert ask(other, 1, 0.001)
-        refused = grant(stage.connection, name="api", scope="", limit=1, window=0.001)
-
-    assert (refused.slot, refused.seconds) == (None, 0.01)
-    assert ask(stage.connection, 1, 0.001)
+    asked = clock(stage.connection)
+    assert isinstance(light, Refusal)
+    assert isinstance(heavy, Refusal)
+    assert 0.2 < light.seconds <= heavy.seconds <= 0.3 * LONGER
+    wait_until(lambda: clock(stage.connection) >= asked + heavy.seconds)
+    assert given(stage.connection, 3, 0.3, weight=3)
 
 
-def test_slots_that_were_never_granted_are_no_reason_to_wait_for_ever(stage: Stage) -> None:
-    """A refusal while others are granted their first slots has a finite time in it."""
-    assert ask(stage.connection, 2, 60)
-    other = stage.session()
-    with other.transaction(force_rollback=True):
-        assert ask(other, 2, 60)
-        refused = grant(stage.connection, name="api", scope="", limit=2, window=60)
+def test_a_grant_that_was_not_used_is_given_back(stage: Stage) -> None:
+    """G8: it is void, and room for somebody else at once."""
+    first = ask(stage.connection, [wanted(3, 60, weight=2), wanted(1, 60, "b")])
+    assert isinstance(first, Grant)
+    assert not given(stage.connection, 3, 60, weight=2)
+    give_back(stage.connection, [wanted(3, 60, weight=2), wanted(1, 60, "b")], first)
+    assert given(stage.connection, 1, 60, "b")
+    assert [given(stage.connection, 3, 60) for _ in range(4)] == [True] * 3 + [False]
 
-    assert refused.slot is None
-    assert refused.seconds == 0.01
+
+def test_pause_at_leaves_a_share_of_the_limit_to_others(stage: Stage) -> None:
+    """Q9: the same budget, of which some use no more than a part; one start is always a part."""
+    asked = [given(stage.connection, 10, 60, share=0.5) for _ in range(6)]
+    assert asked == [True] * 5 + [False]
+    assert [given(stage.connection, 10, 60) for _ in range(6)] == [True] * 5 + [False]
+    assert given(stage.connection, 2, 60, "small", share=0.1)
+
+
+def test_what_is_heavier_than_the_limit_is_never_granted(stage: Stage) -> None:
+    """Q12: and it is told apart from what has to wait."""
+    limits.put(stage.connection, "throttle", "api", 4, None)
+    refused = ask(stage.connection, [wanted(10, 60, weight=5)])
+    assert isinstance(refused, Refusal)
+    assert refused.seconds == float("inf")
 
 
 def test_scopes_and_names_do_not_share(stage: Stage) -> None:
     """Q32: each scope key has a limit of its own."""
-    values: dict[str, Any] = {"limit": 1, "window": 60.0}
-    given = [
-        grant(stage.connection, name=name, scope=scope, **values).slot
-        for name, scope in [("a", ""), ("a", "x"), ("a", "y"), ("b", "x"), ("a", "x")]
-    ]
-    assert given == [1, 1, 1, 1, None]
+    names = [("a", ""), ("a", "x"), ("a", "y"), ("b", "x"), ("a", "x")]
+    asked = [given(stage.connection, 1, 60, name, scope) for name, scope in names]
+    assert asked == [True, True, True, True, False]
 
 
-def test_a_higher_limit_gives_more_at_once(stage: Stage) -> None:
-    """Q32: slots are added when they are asked for."""
-    assert [ask(stage.connection, 2, 60) for _ in range(3)] == [True, True, False]
-    assert [ask(stage.connection, 5, 60) for _ in range(4)] == [True, True, True, False]
-
-
-def test_a_lower_limit_counts_in_the_first_window_that_is_all_its_own(stage: Stage) -> None:
-    """G8: a window that the change falls into may hold what the old limit allowed; no later one."""
-    stage.connection.execute(HISTORY)
-    assert [ask(stage.connection, 4, 0.3) for _ in range(5)].count(True) == 4
-    changed = granted_at(stage)[-1]
-
-    for _ in range(6):
-        wait_until(lambda: ask(stage.connection, 2, 0.3))
-
-    times = granted_at(stage)
-    assert most_in_a_window(times, 0.3) == 4
-    assert most_in_a_window([at for at in times if at > changed], 0.3) == 2
+def test_a_limit_is_changed_at_run_time_and_remembered(stage: Stage) -> None:
+    """Q8, Q32: what was set by hand wins over what is declared, until it is taken back."""
+    asks = stage.connection
+    assert [given(asks, 2, 60) for _ in range(3)] == [True, True, False]
+    limits.put(asks, "throttle", "api", 5, None)
+    assert [given(asks, 2, 60) for _ in range(4)] == [True, True, True, False]
+    limits.put(asks, "throttle", "api", 3, None)
+    assert not given(asks, 2, 60)
+    # A window of another length is counted anew.
+    limits.put(asks, "throttle", "api", 1, 0.001)
+    wait_until(lambda: given(asks, 2, 60))
+    limits.put(asks, "throttle", "api", 0, None)
+    assert not given(asks, 2, 60)
+    assert limits.reset(asks, "throttle", "api")
+    assert not limits.reset(asks, "throttle", "api")
+    assert not given(asks, 2, 60)
+    assert given(asks, 7, 60)
 
 
 def test_sessions_with_different_limits_stay_within_the_higher_one(stage: Stage) -> None:
     """Q19, G8: old and new workers together."""
-    stage.connection.execute(HISTORY)
-
-    storm(stage, lambda number: 2 + 2 * (number % 2), 0.4, 12)
-
-    assert most_in_a_window(granted_at(stage), 0.4) == 4
+    grants = storm(stage, lambda number: wanted(2 + 2 * (number % 2), 0.4), 12)
+    assert most_in_a_window(grants, 0.4 * (1 + VALID_SHARE)) == 4
 
 
 class Nothing(BaseModel):
     """No input."""
 
+    tokens: int = 3
 
-def attempt_with(session: Session, *throttles: Throttle) -> StepAttempt:
+
+def attempt_with(
+    session: Session, *throttles: Throttle, input: Nothing | None = None
+) -> StepAttempt:
     """An attempt at a step under those limits."""
     registry.clear()
     declaration = Declaration("p", input=Nothing)
@@ -201,10 +234,13 @@ def attempt_with(session: Session, *throttles: Throttle) -> StepAttempt:
         with session.transaction():
             yield session
 
-    enter: Callable[[], AbstractContextManager[Session]] = transaction
+    @contextmanager
+    def alone() -> Any:
+        yield session
+
     (step,) = declaration.steps
     registry.clear()
-    return StepAttempt(step, uuid7(), 1, Nothing(), enter)
+    return StepAttempt(step, uuid7(), 1, input or Nothing(), transaction, alone, -1, 1)
 
 
 def body() -> Outcome:
@@ -219,14 +255,32 @@ def test_a_refused_limit_leaves_the_others_unused(stage: Stage) -> None:
     assert throttle(both, body) == Succeeded(b"1")
     refused = [throttle(both, body) for _ in range(5)]
 
-    assert all(isinstance(one, Withheld) for one in refused)
+    assert {one.gate for one in refused if isinstance(one, Withheld)} == {"throttle:narrow:"}
     only_wide = attempt_with(stage.connection, wide)
     outcomes = [throttle(only_wide, body) for _ in range(3)]
     assert [isinstance(one, Succeeded) for one in outcomes] == [True, True, False]
 
 
+def test_a_weight_comes_from_the_input(stage: Stage) -> None:
+    """Q8: a field or a function; none at all needs no grant, too much for ever is an error."""
+    tokens = Throttle("tokens", 10, "1m", weight="tokens")
+    free = attempt_with(stage.connection, tokens, input=Nothing(tokens=0))
+    heavy = attempt_with(stage.connection, tokens, input=Nothing(tokens=11))
+    usual = attempt_with(stage.connection, Throttle("t", 10, 60, weight=lambda it: it.tokens * 2))
+    wrong = attempt_with(stage.connection, Throttle("t", 10, 60, weight=lambda _: 0.5))
+
+    assert throttle(heavy, body) == Failed(
+        throttle(heavy, body).failure,  # type: ignore[union-attr]
+        permanent=True,
+    )
+    assert [throttle(free, body) for _ in range(3)] == [Succeeded(b"1")] * 3
+    assert throttle(usual, body) == Succeeded(b"1")
+    assert isinstance(throttle(usual, body), Withheld)
+    assert isinstance(throttle(wrong, body), Failed)
+
+
 def test_limits_in_opposite_order_do_not_wait_for_each_other_in_a_circle(stage: Stage) -> None:
-    """Two steps name the same new limits in different order: their slots are made in one."""
+    """Two steps name the same new limits in different order: they are made and locked in one."""
     a, b, g, h = (Throttle(name, 5, "1m") for name in "abgh")
     one, other = stage.racer(), stage.racer()
     first = attempt_with(one.connection, a, g, b)
@@ -234,9 +288,9 @@ def test_limits_in_opposite_order_do_not_wait_for_each_other_in_a_circle(stage: 
     gate = stage.session()
     try:
         with gate.transaction(force_rollback=True):
-            # Each makes the slots of its first limit, and waits in its second.
-            ask(gate, 5, 60, "g")
-            ask(gate, 5, 60, "h")
+            # Each makes the buckets of its first limits, and waits in one that nobody can see yet.
+            given(gate, 5, 60, "g")
+            given(gate, 5, 60, "h")
             outcomes = [
                 one.start(lambda _: throttle(first, body)),
                 other.start(lambda _: throttle(second, body)),
@@ -261,16 +315,3 @@ def test_a_key_function_that_raises_is_a_failed_attempt(stage: Stage) -> None:
     assert isinstance(outcome, Failed)
     assert outcome.failure.message == "no tenant"
     assert inside == ["IDLE"]
-
-
-def test_a_grant_uses_one_slot_whatever_the_planner_has_seen(stage: Stage) -> None:
-    """Q22: asked for inside of IN, the free slot was chosen anew for each row of the table."""
-
-    def grants() -> list[int | None]:
-        session = stage.connection
-        return [grant(session, name="api", scope="", limit=3, window=60.0).slot for _ in range(4)]
-
-    assert grants() == [1, 2, 3, None]
-    stage.connection.execute("DELETE FROM taskplatform.throttle_slots")
-    stage.connection.execute("VACUUM ANALYZE taskplatform.throttle_slots")
-    assert grants() == [1, 2, 3, None]
