@@ -10,6 +10,8 @@ from uuid import UUID
 
 import orjson
 
+from taskplatform.core.debounce import Debounce
+from taskplatform.core.dedup import Singleton
 from taskplatform.storage.connection import Session
 from taskplatform.storage.direct import ask
 from taskplatform.storage.script import Statement
@@ -19,6 +21,14 @@ AGEING = 60.0
 
 # After so many seconds without a message of its canvas, shifts execute a run.
 HOLD = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """Which batch a run is to be in, and how many make it full."""
+
+    scope: str
+    size: int
 
 
 # Not frozen: that costs more than all else that is done to make one.
@@ -33,6 +43,9 @@ class NewRun:
 
     A run on `hold` waits for the messages of a canvas, for HOLD seconds.
     The id is the client's, so that a call whose answer was lost can be repeated.
+
+    `singleton` is what becomes of it while another run owns its key. A `debounce` makes it the
+    run of a burst, a `batch` a member of one. Middlewares may change it before it is stored.
     """
 
     id: UUID
@@ -54,6 +67,9 @@ class NewRun:
     replay_of: UUID | None = None
     replay_from: str | None = None
     hold: bool = False
+    singleton: Singleton = "return"
+    debounce: Debounce | None = None
+    batch: Membership | None = None
 
     @property
     def owned_key(self) -> str | None:
@@ -241,6 +257,6 @@ def _given(row: NewRun) -> dict[str, Any]:
         given |= {name: one for name, one in zip(_SELDOM, seldom, strict=True) if one is not None}
     if row.at is not None:
         given["moment"] = row.at.isoformat()
-    if row.forced:
+    if row.forced or row.debounce:
         given["forced"] = True
     return given

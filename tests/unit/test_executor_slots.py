@@ -254,6 +254,24 @@ def test_a_killed_child_leaves_its_note_behind(table: SlotTable) -> None:
     assert slot.state == IDLE
 
 
+def test_the_beginning_of_a_shift_is_heard(table: SlotTable) -> None:
+    """M10: nobody has to look for it all the time; also by another process."""
+    assert table.wake is not None
+    other = SlotTable(os.dup(table.fd), os.dup(table.wake))
+    slot = table.allocate()
+    with pytest.raises(BlockingIOError):
+        os.eventfd_read(table.wake)
+
+    slot.state = SHIFT
+    slot.state = SHIFT
+    assert os.eventfd_read(table.wake) == 1
+    slot.state = IDLE
+    with pytest.raises(BlockingIOError):
+        os.eventfd_read(table.wake)
+    other.taken()[0].state = SHIFT
+    assert os.eventfd_read(table.wake) == 1
+
+
 def test_a_report_is_kept_beside_the_note(table: SlotTable) -> None:
     """It names the body that it is of, and a child that ended leaves it behind."""
     slot = table.allocate()

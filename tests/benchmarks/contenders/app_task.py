@@ -30,6 +30,9 @@ class AppTask(CanvasContender):
     def environment(self) -> dict[str, str]:
         return platform.environment(self.place, platform.__name__, __name__)
 
+    def started(self) -> None:
+        platform.supervised(self.place)
+
     def one(self, number: int, job: Job) -> None:
         task.delay(number)
 

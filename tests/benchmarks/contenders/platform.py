@@ -103,6 +103,17 @@ def environment(place: Place, *modules: str) -> dict[str, str]:
     }
 
 
+def supervised(place: Place) -> None:
+    """Wait until the worker's supervisor has reported; until then it loads, on the same cores."""
+    with psycopg.connect(place.database_url, autocommit=True) as connection:
+        wait_for(
+            lambda: connection.execute("SELECT FROM taskplatform.workers").fetchone() is not None,
+            60.0,
+            "the supervisor was not ready",
+            0.05,
+        )
+
+
 class Platform(Contender):
     """A stock Celery worker with the platform's app."""
 
@@ -129,13 +140,7 @@ class Platform(Contender):
         return celery_worker("taskplatform", shape)
 
     def started(self) -> None:
-        # The supervisor is loaded beside the pool, which does not wait for it: later it would be
-        # loaded in the middle of a measurement.
-        wait_for(self._is_supervised, 60.0, "no worker was supervised", 0.05)
-
-    def _is_supervised(self) -> bool:
-        found = self._connection.execute("SELECT EXISTS (SELECT FROM taskplatform.workers)")
-        return found.fetchone() == (True,)
+        supervised(self.place)
 
     def one(self, number: int, job: Job) -> None:
         PIPELINES[job.name].enqueue(Number(number=number))
