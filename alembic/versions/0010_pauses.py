@@ -1,4 +1,4 @@
-"""Pauses of queues, owners and keys, runs that go on in spite of them, lanes of lines.
+"""Pauses of queues, owners and keys, runs that go on in spite of them.
 
 Revision ID: 0010
 Revises: 0009
@@ -27,11 +27,7 @@ CREATE TABLE taskplatform.wider_pauses (
 CREATE TABLE taskplatform.canaries (
     run_id      uuid PRIMARY KEY,
     since       timestamptz NOT NULL DEFAULT clock_timestamp()
-);
-
--- Lanes share what is let go of a line, too.
-DROP INDEX taskplatform.work_in_line;
-CREATE INDEX work_in_line ON taskplatform.work (gate, lane, rank, id) WHERE gate IS NOT NULL
+)
 """
 
 
@@ -43,7 +39,3 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("DROP TABLE taskplatform.wider_pauses, taskplatform.canaries")
-    op.execute("DROP INDEX taskplatform.work_in_line")
-    op.execute(
-        "CREATE INDEX work_in_line ON taskplatform.work (gate, rank, id) WHERE gate IS NOT NULL"
-    )

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from taskplatform.core.fairness import Lane
 from taskplatform.storage.connection import Session
-from taskplatform.storage.new_run import AGEING
 
 # So many are looked at for one claim; of more, one stretch after the other.
 MOST = 200
@@ -43,29 +42,6 @@ CROSS JOIN LATERAL (
     SELECT * FROM found LIMIT %(most)s
 ) AS head
 """
-
-# The lanes of a line at a gate, and how far each is ahead of the one that is served next; who has
-# used nothing begins beside him, and first. Bodies at one gate are taken to cost alike: what they
-# cost in fact, their lanes are charged when they are executed.
-AT_GATE = f"""
-        WITH RECURSIVE found AS (
-            (SELECT lane, queue, priority FROM taskplatform.work
-             WHERE gate = {{gate}} ORDER BY lane, rank, id LIMIT 1)
-            UNION ALL
-            SELECT next.* FROM found CROSS JOIN LATERAL (
-                SELECT w.lane, w.queue, w.priority FROM taskplatform.work w
-                WHERE w.gate = {{gate}} AND w.lane > found.lane
-                ORDER BY w.lane, w.rank, w.id LIMIT 1
-            ) AS next
-        ), first AS (
-            SELECT * FROM found LIMIT {MOST}
-        )
-        SELECT first.lane AS name, l.vtime IS NOT NULL AS stands,
-               coalesce(l.vtime, min(l.vtime) OVER (), 0) - first.priority * {AGEING} AS ahead,
-               {UNKNOWN} / coalesce((SELECT weight FROM taskplatform.weights
-                                     WHERE fair_key = first.lane), 1) AS pace
-        FROM first
-        LEFT JOIN taskplatform.lanes l ON l.queue = first.queue AND l.lane = first.lane"""
 
 # An idle lane that is not ahead of those at work would come back with what it did not use; where
 # nobody is at work there is nothing to compare, after a while.

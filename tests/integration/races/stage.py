@@ -7,13 +7,12 @@ from contextlib import ExitStack
 from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
-from taskplatform.core.fairness import turns as core_turns
 from taskplatform.core.ids import uuid7
-from taskplatform.storage import lanes, leases
+from taskplatform.storage import leases
 from taskplatform.storage.claim import Claimed, claim
 from taskplatform.storage.connection import Session, connect
 from taskplatform.storage.enqueue import enqueue
-from taskplatform.storage.new_run import AGEING, NewRun
+from taskplatform.storage.new_run import NewRun
 from taskplatform.storage.settlement import (
     Attempt,
     End,
@@ -118,22 +117,6 @@ class Stage:
             limit=limit,
             costs=costs,
             budget=1.0,
-        )[0]
-
-    def take_fairly(self) -> list[Claimed]:
-        """Claim what is ready in lanes."""
-        cheap = {"p.a": 0.00001}
-        turns = core_turns(lanes.look(self.connection, {"q": ""}, ["p"], cheap), 1000, AGEING)
-        return claim(
-            self.connection,
-            holder=self.holder(),
-            after=self.last_epoch(),
-            queues=["q"],
-            pipelines=["p"],
-            limit=1000,
-            costs=cheap,
-            budget=1.0,
-            turns=turns,
         )[0]
 
     def last_epoch(self) -> int:

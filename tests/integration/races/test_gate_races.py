@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from taskplatform.core.disposition import InLine
-from taskplatform.storage import clock, gates, lanes, pauses, workers
+from taskplatform.storage import clock, gates, pauses, workers
 from taskplatform.storage.cancel import cancel
 from taskplatform.storage.claim import Claimed
 from taskplatform.storage.connection import Session
@@ -61,22 +61,11 @@ def stand(stage: Stage, runs: int, line: InLine = PLACE, **options: object) -> l
     return made
 
 
-def stand_fairly(stage: Stage, runs: int, lane: str) -> list[UUID]:
-    """So many runs of a lane stand in line."""
-    made = stage.runs(runs, fair_key=lane)
-    claimed = stage.take_fairly()
-    assert [one.run_id for one in claimed] == made
-    settle(stage.connection, [in_line(one, PLACE) for one in claimed], worker="w")
-    stage.connection.execute("DELETE FROM taskplatform.lanes")
-    return made
-
-
 def let_go(stage: Stage, most: int, taken: int = 0) -> list[UUID]:
     """Let go as many as there is room for; who is ready by that, in the order of claims."""
     gates.release(stage.connection, [Room(GATE, most, taken)])
     release_due(stage.connection)
-    claimed = stage.take(queues=["q", "r"], pipelines=["p", "x"], costs=COSTS)
-    return [one.run_id for one in claimed or stage.take_fairly()]
+    return [one.run_id for one in stage.take(queues=["q", "r"], pipelines=["p", "x"], costs=COSTS)]
 
 
 def test_a_line_is_let_go_by_rank_and_holds_nothing_meanwhile(stage: Stage) -> None:
@@ -95,25 +84,36 @@ def test_a_line_is_let_go_by_rank_and_holds_nothing_meanwhile(stage: Stage) -> N
     }
 
 
-def test_a_line_is_let_go_fairly_by_the_lanes_of_those_who_share(stage: Stage) -> None:
-    """Q14, W13: a tenant with a long line does not keep the next one waiting; who has used less of
-    the workers goes first, and weights count."""
-    a = stand_fairly(stage, 6, "a")
-    b = stand_fairly(stage, 6, "b")
-    assert set(let_go(stage, 4)) == {*a[:2], *b[:2]}
+def test_tenants_take_turns_by_what_they_have_used_and_by_weight(stage: Stage) -> None:
+    """W13: one tenant's long line does not make another's first run wait for it."""
+    execute = stage.connection.execute
 
-    stage.connection.execute(
-        "INSERT INTO taskplatform.lanes (queue, lane, vtime) VALUES ('q', 'a', 7), ('q', 'b', 3)"
-        " ON CONFLICT (queue, lane) DO UPDATE SET vtime = excluded.vtime"
+    def tenant(lane: str, runs: int, priority: int = 0) -> list[UUID]:
+        made = stand(stage, runs, priority=priority)
+        execute("UPDATE taskplatform.work SET lane = %s WHERE run_id = ANY (%s)", (lane, made))
+        return made
+
+    def gone(most: int) -> list[UUID]:
+        gates.release(stage.connection, [Room(GATE, most)])
+        execute("UPDATE taskplatform.work SET lane = '' WHERE gate IS NULL")
+        release_due(stage.connection)
+        return sorted(one.run_id for one in stage.take())
+
+    many, few = tenant("a", 8), tenant("b", 2)
+    assert gone(4) == sorted([*many[:2], *few])
+
+    more = tenant("b", 4)
+    execute("INSERT INTO taskplatform.weights VALUES ('b', 3)")
+    assert gone(4) == sorted([many[2], *more[:3]])
+
+    # Who has used more waits until the other has, too; a point of priority is worth a minute.
+    execute(
+        "INSERT INTO taskplatform.lanes (queue, lane, vtime) VALUES ('q', 'a', 1), ('q', 'b', 9)"
     )
-    assert let_go(stage, 2) == b[2:4]
-    stage.connection.execute("UPDATE taskplatform.lanes SET vtime = 5")
-    lanes.weigh(stage.connection, "a", 3.0)
-    assert set(let_go(stage, 4)) == {*a[2:5], b[4]}
-    (late,) = stage.runs(1, fair_key="c")
-    (asking,) = stage.take_fairly()
-    assert asking.run_id == late
-    assert not gates.may_enter(stage.connection, GATE, asking.work_id)[0]
+    assert gone(2) == many[3:5]
+    (urgent,) = tenant("b", 1, priority=5)
+    assert gone(2) == sorted([urgent, more[3]])
+    assert gone(9) == many[5:]
 
 
 def test_a_heavy_head_is_waited_for_and_not_overtaken(stage: Stage) -> None:
