@@ -36,14 +36,14 @@ dead = Pipeline("dead", input=Order, retry=Retry(0))
 
 
 @dead.step(
-    breaker=Breaker("api", minimum=4, window="20s", cool_down="1s", ramp=4),
+    breaker=Breaker("api", minimum=4, window="20s", cool_down="5s", ramp=4),
     retry=Retry(delays=["3s"]),
 )
 def ask(input: Order) -> Done:
     """Call an API that hangs for a while and then refuses, until it is mended."""
     if not Path(f"{input.ledger}.mended").exists():
         write(input, "refused")
-        time.sleep(0.3)
+        time.sleep(0.2)
         raise ConnectionError("the API does not answer")
     return step(input, "ask")
 

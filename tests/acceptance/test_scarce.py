@@ -172,7 +172,9 @@ def test_a_dead_api_is_the_trouble_of_its_own_steps(
         Path(f"{ledger.path}.mended").touch()
         for run in dead:
             assert run.wait(timeout=60).status == "succeeded"
-        wait_for(lambda: state() == "closed", 10, "the breaker closes")
+        wait_for(lambda: state() == "closed", 20, "the breaker closes")
+        # The machine has others to serve, who come and go: before and after.
+        alone += [rate() for _ in range(3)]
     ratio = median(beside) / median(alone)
     with capsys.disabled():
         print(
