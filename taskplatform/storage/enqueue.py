@@ -73,7 +73,7 @@ def _transact(
             made = inserts(rows, new=True)
             if len(made) == 1:
                 # One statement is a transaction, and a trip, by itself.
-                return created(connection.execute(made[0].text, made[0].values))
+                return created(connection.execute(made[0].text, made[0].values).fetchall())
         with one_trip(connection):
             stored, seen = _send(connection, rows, again)
         return _answers(rows, stored, seen)

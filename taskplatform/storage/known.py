@@ -10,7 +10,7 @@ from taskplatform.storage.new_run import NewRun
 from taskplatform.storage.script import Row, Statement
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Enqueued:
     """The run that stands for a row: the new one, or the one that was there before.
 

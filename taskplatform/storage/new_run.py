@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -30,6 +31,7 @@ class Membership:
     size: int
 
 
+# Not frozen: that costs more than all else that is done to make one.
 @dataclass(slots=True, kw_only=True)
 class NewRun:
     """A run to store; `delay` and the time-outs in seconds, `input` canonical JSON.
@@ -87,6 +89,8 @@ _SELDOM = (
     "replay_of",
     "replay_from",
 )
+_seldom = attrgetter(*_SELDOM)
+_NONE = (None,) * len(_SELDOM)
 
 
 def _priority_of(pipeline: str) -> str:
@@ -249,9 +253,8 @@ def _given(row: NewRun) -> dict[str, Any]:
     given: dict[str, Any] = {"id": row.id, "input": orjson.Fragment(row.input)}
     if row.priority:
         given["priority"] = row.priority
-    for name in _SELDOM:
-        if (value := getattr(row, name)) is not None:
-            given[name] = value
+    if (seldom := _seldom(row)) != _NONE:
+        given |= {name: one for name, one in zip(_SELDOM, seldom, strict=True) if one is not None}
     if row.at is not None:
         given["moment"] = row.at.isoformat()
     if row.forced or row.debounce:
