@@ -19,7 +19,6 @@ _MOMENTS = {
     "crashes": ("crashed_at",),
     "reservations": ("until",),
     "limits": ("changed_at",),
-    "lanes": ("charged_at",),
     "slots": ("since",),
     "breakers": ("since", "until"),
     "breaker_counts": ("began",),
@@ -84,7 +83,6 @@ def _fill(session: Session) -> None:
         "INSERT INTO taskplatform.throttle_buckets (name, scope, most, per, closed_until, next_at)"
         " VALUES ('t', '', 1, 1, now(), now()), ('t', 'u', 1, 1, '-infinity', NULL)"
     )
-    session.execute("INSERT INTO taskplatform.lanes (queue, lane, vtime) VALUES ('q', 'l', 1)")
     session.execute("INSERT INTO taskplatform.throttle_slices VALUES (1, now(), 1)")
     session.execute("INSERT INTO taskplatform.throttle_history VALUES ('t', '', now(), 1)")
     session.execute("INSERT INTO taskplatform.limits (kind, name) VALUES ('throttle', 't')")
