@@ -6,6 +6,7 @@ beside the other tests, as a process of its own; the test reads what it has to s
 
 import json
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -56,6 +57,8 @@ def main(report: Path) -> None:
         finished.rename(report)
     finally:
         erase(home)
+        shutil.rmtree(home, ignore_errors=True)
+        log.unlink(missing_ok=True)
 
 
 def end_with(session: int) -> None:
