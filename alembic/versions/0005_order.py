@@ -37,6 +37,7 @@ CREATE INDEX work_ready ON taskplatform.work (queue, lane, rank, id)
 
 DROP INDEX taskplatform.work_in_line;
 CREATE INDEX work_in_line ON taskplatform.work (gate, rank, id) WHERE gate IS NOT NULL;
+CREATE INDEX work_in_lane ON taskplatform.work (gate, lane, rank, id) WHERE gate IS NOT NULL;
 
 -- What a lane has used of its queue's workers: `used` in seconds, `vtime` in seconds by weight,
 -- from where it came in.
@@ -72,7 +73,9 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("DROP TABLE taskplatform.lanes, taskplatform.weights, taskplatform.priorities")
-    op.execute("DROP INDEX taskplatform.work_ready, taskplatform.work_in_line")
+    op.execute(
+        "DROP INDEX taskplatform.work_ready, taskplatform.work_in_line, taskplatform.work_in_lane"
+    )
     op.execute("ALTER TABLE taskplatform.work DROP COLUMN rank, DROP COLUMN lane")
     op.execute("ALTER TABLE taskplatform.runs DROP COLUMN fair_key")
     op.execute(

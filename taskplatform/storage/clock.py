@@ -50,6 +50,7 @@ _MOVES = (
     # Far away first: two of one breaker would be at one time for a moment.
     f"UPDATE taskplatform.breaker_counts SET began = began - {_BACK} - interval '300000 days'",
     "UPDATE taskplatform.breaker_counts SET began = began + interval '300000 days'",
+    f"UPDATE taskplatform.lanes SET charged_at = charged_at - {_BACK}",
     f"UPDATE taskplatform.limits SET changed_at = changed_at - {_BACK}",
     f"""
     UPDATE taskplatform.throttle_buckets

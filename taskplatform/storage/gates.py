@@ -56,32 +56,60 @@ SERVED = """alive AS MATERIALIZED (
 )"""
 IS_SERVED = "queue = ANY (served.queues) AND pipeline = ANY (served.pipelines)"
 
+# As in a claim, who has used least of the queue's workers goes first, and so much less for each
+# point of priority; of one lane the second after the first of another that has used as much. A
+# lane that was not charged yet begins beside the least.
+_A_TURN, _A_POINT = 0.05, 60.0
+_MOST_LANES = 200
+
 # While something of a queue was let go and not claimed within the reservation's time, its workers
 # are busy, and more would only lie there. What no living worker serves is left in the line, in
-# nobody's way, and so is what is paused.
+# nobody's way, and so is what is paused. Each lane is found in one step; mostly there is one.
 _RELEASE = f"""
 WITH room AS MATERIALIZED (
     SELECT * FROM unnest(%(gates)s::text[], %(limits)s::integer[], %(taken)s::bigint[])
         AS given(gate, most, taken)
-), {SERVED}, line AS MATERIALIZED (
-    SELECT room.gate, room.most, room.taken, w.id, w.rank, w.weight, w.share
+), {SERVED}, first AS MATERIALIZED (
+    SELECT room.gate, room.most, room.taken, found.lane, w.*
     FROM room CROSS JOIN served CROSS JOIN LATERAL (
-        SELECT id, rank, coalesce(gate_weight, 1) AS weight, coalesce(gate_share, 1) AS share
+        WITH RECURSIVE found AS (
+            (SELECT lane FROM taskplatform.work WHERE gate = room.gate ORDER BY lane LIMIT 1)
+            UNION ALL
+            SELECT next.lane FROM found CROSS JOIN LATERAL (
+                SELECT lane FROM taskplatform.work
+                WHERE gate = room.gate AND lane > found.lane ORDER BY lane LIMIT 1) AS next
+        )
+        SELECT lane FROM found LIMIT {_MOST_LANES}
+    ) AS found
+    CROSS JOIN LATERAL (
+        SELECT id, rank, queue, priority, coalesce(gate_weight, 1) AS weight,
+               coalesce(gate_share, 1) AS share
         FROM taskplatform.work
-        WHERE gate = room.gate AND {IS_SERVED}
+        WHERE gate = room.gate AND lane = found.lane AND {IS_SERVED}
           AND queue <> ALL (ARRAY(
               SELECT late.queue FROM taskplatform.reservations v
-              JOIN taskplatform.work late ON late.id = v.work_id
+              CROSS JOIN LATERAL (
+                  SELECT queue, holder, due_at FROM taskplatform.work
+                  WHERE id = v.work_id LIMIT 1) AS late
               WHERE v.gate = room.gate AND v.until <= clock_timestamp()
                 AND late.holder IS NULL AND late.due_at IS NULL))
         ORDER BY rank, id LIMIT least(greatest(room.most - room.taken, 0), %(batch)s)
         FOR UPDATE SKIP LOCKED
     ) AS w
+), line AS (
+    SELECT f.*,
+           coalesce((SELECT vtime FROM taskplatform.lanes l
+                     WHERE l.queue = f.queue AND l.lane = f.lane),
+                    (SELECT min(vtime) FROM taskplatform.lanes l WHERE l.queue = f.queue), 0)
+           + {_A_TURN} * (row_number() OVER in_lane - 1)
+             / coalesce((SELECT weight FROM taskplatform.weights WHERE fair_key = f.lane), 1)
+           - {_A_POINT} * first_value(f.priority) OVER in_lane AS turn
+    FROM first f WINDOW in_lane AS (PARTITION BY f.gate, f.lane ORDER BY f.rank, f.id)
 ), walked AS (
     SELECT gate, id, weight,
            bool_and(taken + total <= least(most, greatest(1, floor(most * share)))) OVER walk
                AS fits
-    FROM (SELECT *, sum(weight) OVER (PARTITION BY gate ORDER BY rank, id
+    FROM (SELECT *, sum(weight) OVER (PARTITION BY gate ORDER BY turn, rank, id
                                       ROWS UNBOUNDED PRECEDING) AS total FROM line) AS summed
     WINDOW walk AS (PARTITION BY gate ORDER BY total ROWS UNBOUNDED PRECEDING)
 ), released AS (

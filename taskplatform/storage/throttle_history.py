@@ -63,7 +63,7 @@ SELECT minute, sum(weight)::bigint FROM (
     SELECT date_trunc('minute', s.at), s.weight FROM taskplatform.throttle_buckets b
     JOIN taskplatform.throttle_slices s ON s.bucket = b.id
     WHERE b.name = %(name)s AND b.scope = coalesce(%(scope)s, b.scope) AND s.at >= %(since)s
-) AS both
+) AS granted
 GROUP BY minute ORDER BY minute
 """
 

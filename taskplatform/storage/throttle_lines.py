@@ -65,8 +65,8 @@ _HEADS = f"""heads AS MATERIALIZED (
     ) AS head ON true
 )"""
 
-# Of a full batch there may be more at once. Who could go and did not has workers that are busy:
-# nothing can be told by the clock.
+# Room that has come since the rooms were counted is for another look, at once. Who could have gone
+# and did not has workers that are busy: nothing can be told by the clock.
 _PLAN = f"""{_OF_IDS}, {gates.SERVED}, {_HEADS}
 UPDATE taskplatform.throttle_buckets b
 SET next_at = CASE
@@ -84,7 +84,7 @@ SET next_at = CASE
         now="h.at",
     )
 })
-        WHEN h.gate = ANY (%(full)s::text[]) THEN h.at
+        WHEN h.gate <> ALL (%(stuck)s::text[]) THEN h.at
     END
 FROM heads h WHERE b.id = h.id
 """
@@ -111,8 +111,12 @@ def let_go(connection: Session) -> int:
             return 0
         rooms = [gates.Room(*row) for row in connection.execute(_ROOMS, values)]
         released = gates.release(connection, rooms) if rooms else {}
-        full = [gate for gate, many in released.items() if many == gates.BATCH]
-        more = {"released": list(released), "full": full, "late": _JOINS_WITHIN}
+        stuck = [room.gate for room in rooms if room.taken < room.most]
+        more = {
+            "released": list(released),
+            "stuck": [gate for gate in stuck if gate not in released],
+            "late": _JOINS_WITHIN,
+        }
         connection.execute(_PLAN, values | more)
     return sum(released.values())
 

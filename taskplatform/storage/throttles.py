@@ -25,10 +25,17 @@ WANTED = """unnest(%(names)s::text[], %(scopes)s::text[], %(gates)s::text[], %(l
                  %(shares)s::double precision[])
         WITH ORDINALITY AS d(name, scope, gate, most, per, weight, share, place)"""
 
+# Who asks next need not wait for the disk: a grant is made durable after the lock is given up, and
+# before it is used. If the server dies in between, nobody has started anything with it.
+_FLUSH = """
+SELECT pg_logical_emit_message(true, 'taskplatform', '')
+"""
+
 # In order of id, so that two who ask for several limits never wait for each other in a circle. The
 # next statement has to know what was locked: it may see a bucket that was made in between.
 _LOCK = """
-SELECT set_config('taskplatform.locked', coalesce(string_agg(id::text, ','), ''), true) FROM (
+SELECT set_config('taskplatform.locked', coalesce(string_agg(id::text, ','), ''), true),
+       set_config('synchronous_commit', 'off', true) FROM (
     SELECT b.id FROM unnest(%(names)s::text[], %(scopes)s::text[]) AS d(name, scope)
     JOIN taskplatform.throttle_buckets b ON b.name = d.name AND b.scope = d.scope
     ORDER BY b.id FOR UPDATE OF b
@@ -95,7 +102,7 @@ WITH now AS MATERIALIZED (
                                      9223372036854775807)), 0)::bigint AS reserved,
            {gates.IN_FRONT.format(gate="a.gate", work_id="%(work_id)s::bigint")} AS in_front
     FROM asked a JOIN taskplatform.throttle_buckets b ON b.name = a.name AND b.scope = a.scope
-    WHERE b.id::text = ANY (string_to_array(current_setting('taskplatform.locked'), ','))
+    WHERE b.id::text = ANY (string_to_array(current_setting('taskplatform.locked', true), ','))
 ), judged AS MATERIALIZED (
     SELECT c.*, c.open_at = c.at AND NOT c.in_front
                 AND c.held + c.reserved + c.weight <= c.allowed AS fits
@@ -243,6 +250,7 @@ def ask(
     ]
     if refusals:
         return max(refusals, key=lambda one: one.seconds)
+    connection.execute(_FLUSH)
     return Grant([row[4] for row in rows], rows[0][5])
 
 

@@ -26,9 +26,11 @@ class Called:
 
     @property
     def utilisation(self) -> float:
-        """The time that so many calls have to take, as a share of what they took."""
-        least = (-(-len(self.times) // self.limit) - 1) * self.window
-        return least / (self.times[-1] - self.times[0])
+        """For how much of the time the places of the limit were taken, while somebody waited.
+
+        A place is taken for a window by each call; how much later the next one takes it is lost.
+        """
+        return self.window * len(self.gaps) / sum(self.gaps)
 
     def __str__(self) -> str:
         return (

@@ -92,6 +92,7 @@ def test_a_thousand_who_wait_hold_nothing(
 ) -> None:
     """Q22, W13: no worker slot and no connection, and the database is left alone."""
     with outside(tmp_path) as api, supervised(env, log, "-c", "2"):
+        idle = transactions(env)
         enqueue_many(limited.few, [{"api": api}] * 1010)
         with closing(connect(env["TASKPLATFORM_DATABASE_URL"], pinned=False)) as session:
             line = limited.few.steps[0].throttles[0].name
@@ -104,9 +105,8 @@ def test_a_thousand_who_wait_hold_nothing(
         # Of two children and the supervisor; nobody else has one.
         assert held == 0
         assert connections <= 3
-        statements, began = facts(env)[2], time.monotonic()
-        time.sleep(3.0)
-        quiet = (facts(env)[2] - statements) / (time.monotonic() - began)
+        # What sessions did is told to the statistics seconds later.
+        quiet = min(transactions(env) for _ in range(4))
         # What has no limit is executed at once.
         asked = time.monotonic()
         limited.unlimited.enqueue({"api": api}).wait(timeout=10)
@@ -114,10 +114,11 @@ def test_a_thousand_who_wait_hold_nothing(
     with capsys.disabled():
         print(
             f"\n1,000 waiting runs: {held} held, {connections} connections in all, "
-            f"{quiet:.1f} transactions/s, another run took {took * 1000:.0f} ms",
+            f"{quiet:.1f} transactions/s (idle: {idle:.1f}), another run took {took * 1000:.0f} ms",
             end="",
         )
-    assert quiet < 60
+    # Looking at the lines once a second, and what this test asks.
+    assert quiet < idle + 15
     assert took < 3
 
 
@@ -147,6 +148,13 @@ def empty(env: Env) -> None:
 def cut(env: Env) -> None:
     with closing(connect(env["TASKPLATFORM_DATABASE_URL"], pinned=False, name="cut")) as session:
         session.execute(CUT)
+
+
+def transactions(env: Env) -> float:
+    """In a second, of three in which nothing is to be done."""
+    before, began = facts(env)[2], time.monotonic()
+    time.sleep(3.0)
+    return (facts(env)[2] - before) / (time.monotonic() - began)
 
 
 def facts(env: Env) -> tuple[int, int, int]:

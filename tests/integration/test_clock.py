@@ -19,6 +19,7 @@ _MOMENTS = {
     "crashes": ("crashed_at",),
     "reservations": ("until",),
     "limits": ("changed_at",),
+    "lanes": ("charged_at",),
     "slots": ("since",),
     "breakers": ("since", "until"),
     "breaker_counts": ("began",),
@@ -92,6 +93,7 @@ def _fill(session: Session) -> None:
         "INSERT INTO taskplatform.breakers (name, state, until) VALUES ('b', 'open', now())"
     )
     session.execute("INSERT INTO taskplatform.breaker_counts VALUES ('b', now(), 1, 1)")
+    session.execute("INSERT INTO taskplatform.lanes (queue, lane, vtime) VALUES ('q', 'l', 0)")
 
 
 def test_every_stored_moment_moves_but_infinite_ones(database_url: str) -> None:

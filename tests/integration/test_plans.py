@@ -25,6 +25,7 @@ from taskplatform.storage import (
     dispatch,
     events,
     fork_sql,
+    gates,
     join_sql,
     lanes,
     orphans,
@@ -33,6 +34,8 @@ from taskplatform.storage import (
     settle_sql,
     slots,
     taking,
+    throttle_lines,
+    throttles,
     unstarted,
     waits,
 )
@@ -153,6 +156,27 @@ NAMED: dict[str, Any] = {
     "cool_down": 30,
     "ramp": 16,
 }
+# Of one throttle.
+GATED: dict[str, Any] = {
+    "names": ["api"],
+    "scopes": [""],
+    "gate": "throttle:api:",
+    "gates": ["throttle:api:"],
+    "limits": [LIMIT],
+    "windows": [60.0],
+    "weights": [1],
+    "shares": [1.0],
+    "taken": [0],
+    "reservation": 1,
+    "lasts": 1.01,
+    "hold": 2.0,
+    "batch": 200,
+    "released": ["throttle:api:"],
+    "stuck": ["throttle:api:"],
+    "late": 0.5,
+    "prefix": "throttle:",
+    "end": "throttle;",
+}
 IN_ORDER: dict[str, list[Any]] = {
     "LOCK_KEYS": [RUNS],
     "LOCK_WORK": [orjson.dumps(ROWS).decode()],
@@ -198,6 +222,8 @@ HOT = (
     slots,
     unstarted,
 )
+# Of which there are few, and always will be.
+SMALL = {"workers", "reservations", "pauses"}
 # Parts of statements.
 FRAGMENTS = {
     "HELD",
@@ -229,9 +255,19 @@ def _short(module: ModuleType) -> str:
     return module.__name__.rpartition(".")[2]
 
 
+AT_GATES = {
+    f"{_short(module)}.{name}": vars(module)[name]
+    for module, names in {
+        gates: ("_RELEASE", "_LINES", "_MAY_ENTER", "_SWEEP"),
+        throttles: ("_ASK",),
+        throttle_lines: ("_LOCK_DUE", "_ROOMS", "_PLAN", "_POKE"),
+    }.items()
+    for name in names
+}
 STATEMENTS = {
     **dict(statements()),
     "lanes.LOOK": lanes.LOOK,
+    **AT_GATES,
     **{
         f"breakers.{name}": vars(breakers)[name]
         for name in ("_KNOW", "_COUNT", "_TRIP", "_TRIED", "_FORGET_COUNTS", "_HALF_OPEN", "_STATE")
@@ -249,14 +285,17 @@ def session(database_url: str) -> Iterator[Session]:
 
 def plan(session: Session, name: str) -> list[dict[str, Any]]:
     """The nodes of the statement's generic plan, executed and rolled back."""
-    values = IN_ORDER.get(name, IN_ORDER.get(name.partition(".")[2], []))
+    short = name.partition(".")[2]
+    values = [] if name in AT_GATES else IN_ORDER.get(name, IN_ORDER.get(short, []))
     text = STATEMENTS[name]
     assert values or "%s" not in text, f"IN_ORDER needs values for the new statement {name}"
     if not values:
         order = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", text)))
-        values = [NAMED[one] for one in order]
+        named = NAMED | GATED if name in AT_GATES else NAMED
+        values = [named[one] for one in order]
         for place, one in enumerate(order, 1):
             text = text.replace(f"%({one})s", f"${place}")
+        text = text.replace("%%", "%")
     else:
         for place in range(1, len(values) + 1):
             text = text.replace("%s", f"${place}", 1)
@@ -285,7 +324,8 @@ def scans(found: list[dict[str, Any]]) -> list[str]:
     return [
         f"{node['Node Type']} of {node['Relation Name']}"
         for node in found
-        if "Relation Name" in node and node["Node Type"] not in {*BY_INDEX, "ModifyTable"}
+        if node.get("Relation Name", "workers") not in SMALL
+        and node["Node Type"] not in {*BY_INDEX, "ModifyTable"}
     ]
 
 
@@ -325,6 +365,28 @@ def fill(session: Session) -> None:
         FROM generate_series(1, %s) AS n ORDER BY n
         """,
         (LIMIT, HOLDER, LIMIT, LIMIT, BACKLOG),
+    )
+    session.execute(
+        """
+        INSERT INTO taskplatform.work (run_id, branch, pipeline, step, queue, due_at, gate)
+        SELECT gen_random_uuid(), 'b' || n, 'five', 'first', 'taskplatform', 'infinity',
+               'throttle:api:' || CASE WHEN n % 10 = 0 THEN 'k' || n % 50 ELSE '' END
+        FROM generate_series(1, 20000) AS n
+        """
+    )
+    session.execute(
+        "INSERT INTO taskplatform.workers (id, name, host, pid, pool, concurrency, queues,"
+        " pipelines, lease_until) VALUES (gen_random_uuid(), 'w', 'h', 1, 'solo', 1,"
+        " '{taskplatform}', '{five}', 'infinity')"
+    )
+    session.execute(
+        "INSERT INTO taskplatform.throttle_buckets (name, scope, most, per, next_at)"
+        " SELECT 'api', CASE WHEN n > 1 THEN 'k' || n ELSE '' END, 10, 60, clock_timestamp()"
+        " FROM generate_series(1, 2000) AS n"
+    )
+    session.execute(
+        "INSERT INTO taskplatform.throttle_slices SELECT b, clock_timestamp() - n * interval '1 s',"
+        " 1 FROM generate_series(1, 2000) AS b, generate_series(1, 4) AS n"
     )
     session.execute(
         "INSERT INTO taskplatform.keys (pipeline, key, run_id)"

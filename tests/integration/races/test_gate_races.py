@@ -84,6 +84,38 @@ def test_a_line_is_let_go_by_rank_and_holds_nothing_meanwhile(stage: Stage) -> N
     }
 
 
+def test_tenants_take_turns_by_what_they_have_used_and_by_weight(stage: Stage) -> None:
+    """W13: one tenant's long line does not make another's first run wait for it."""
+    execute = stage.connection.execute
+
+    def tenant(lane: str, runs: int, priority: int = 0) -> list[UUID]:
+        made = stand(stage, runs, priority=priority)
+        execute("UPDATE taskplatform.work SET lane = %s WHERE run_id = ANY (%s)", (lane, made))
+        return made
+
+    def gone(most: int) -> list[UUID]:
+        gates.release(stage.connection, [Room(GATE, most)])
+        execute("UPDATE taskplatform.work SET lane = '' WHERE gate IS NULL")
+        release_due(stage.connection)
+        return sorted(one.run_id for one in stage.take())
+
+    many, few = tenant("a", 8), tenant("b", 2)
+    assert gone(4) == sorted([*many[:2], *few])
+
+    more = tenant("b", 4)
+    execute("INSERT INTO taskplatform.weights VALUES ('b', 3)")
+    assert gone(4) == sorted([many[2], *more[:3]])
+
+    # Who has used more waits until the other has, too; a point of priority is worth a minute.
+    execute(
+        "INSERT INTO taskplatform.lanes (queue, lane, vtime) VALUES ('q', 'a', 1), ('q', 'b', 9)"
+    )
+    assert gone(2) == many[3:5]
+    (urgent,) = tenant("b", 1, priority=5)
+    assert gone(2) == sorted([urgent, more[3]])
+    assert gone(9) == many[5:]
+
+
 def test_a_heavy_head_is_waited_for_and_not_overtaken(stage: Stage) -> None:
     """Q8: weights; and a share of the limit that is left to others."""
     (heavy,) = stand(stage, 1, InLine(GATE, weight=4))
