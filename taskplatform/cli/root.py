@@ -22,6 +22,8 @@ COMMANDS = {
     "pipelines": ("pipelines", "What pipelines there are, and what they would do with open runs."),
     "verify": ("verify", "Try a pipeline under faults: is a step safe to be executed twice?"),
     "throttles": ("throttles", "Rate limits: what is used, what waits; set and reset them."),
+    "concurrency": ("concurrency", "Concurrency limits: who has how much of them, and changes."),
+    "breakers": ("breakers", "Breakers of APIs outside: their state, opened and closed by hand."),
     "fairness": ("fairness", "Who shares the queues, and what they have used."),
     "workers": ("workers", "Which workers are alive, and what they serve."),
     "db": ("db", "Bring the database to the newest schema."),

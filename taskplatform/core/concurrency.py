@@ -1,12 +1,15 @@
 """Concurrency limits: how many at a time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from taskplatform.core.fields import text_of
 from taskplatform.core.names import is_pipeline_name
 from taskplatform.errors import DeclarationError
+
+if TYPE_CHECKING:
+    from taskplatform.core.pipeline import Declaration
 
 Overlap = Literal["queue", "skip", "cancel-oldest", "cancel-newest"]
 ScopeKey = str | Callable[[Any], object]
@@ -72,3 +75,13 @@ class Concurrency:
             return ""
         value = self.key(input) if callable(self.key) else getattr(input, self.key)
         return text_of(value, f"concurrency '{self.name}': key") or ""
+
+
+def declared(declarations: "Iterable[Declaration[Any]]") -> dict[str, int]:
+    """The limits of pipelines and of their steps, by name."""
+    found: dict[str, int] = {}
+    for declaration in declarations:
+        steps = [one for step in declaration.steps for one in step.concurrency]
+        for one in (*declaration.concurrency, *steps):
+            found[one.name or ""] = one.limit
+    return found

@@ -31,11 +31,19 @@ logger = logging.getLogger(__name__)
 Wanted = tuple[Claimed, "Declaration[Any]", dict[str, int]]
 
 
-def admit(child: Child, claimed: Sequence[Claimed]) -> list[Settlement]:
-    """Take the slots of the runs that need one; what becomes of those for which there is no room.
+def admit(child: Child, claimed: Sequence[Claimed]) -> tuple[Sequence[Claimed], list[Settlement]]:
+    """Take the slots of the runs that need one; who may go on, and what becomes of the others.
 
     Only a run's main row is asked for: what it forks has begun.
     """
+    refused = _refusals(child, claimed)
+    if not refused:
+        return claimed, refused
+    gone = {one.work_id for one in refused}
+    return [one for one in claimed if one.work_id not in gone], refused
+
+
+def _refusals(child: Child, claimed: Sequence[Claimed]) -> list[Settlement]:
     wanted: list[Wanted] = []
     refused: list[Settlement] = []
     for one in claimed:

@@ -82,11 +82,8 @@ class Batch:
 
     def _open(self, claimed: Sequence[Claimed]) -> list[Branch]:
         branches: list[Branch] = []
-        others = admit(self._child, claimed)
-        refused = {one.work_id for one in others}
-        for one in claimed:
-            if one.work_id in refused:
-                continue
+        admitted, others = admit(self._child, claimed)
+        for one in admitted:
             try:
                 declaration = registry.get(one.pipeline)
             except PipelineNotFound as error:

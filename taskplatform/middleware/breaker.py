@@ -7,7 +7,7 @@ from time import monotonic
 import psycopg
 
 from taskplatform.core.breaker import Breaker
-from taskplatform.core.outcome import Failed, Outcome, Succeeded, TimedOut, Withheld
+from taskplatform.core.outcome import Failed, Outcome, PutOff, Succeeded, TimedOut, Withheld
 from taskplatform.core.step import InvalidOutput
 from taskplatform.errors import Unavailable
 from taskplatform.middleware.chain import Proceed, StepAttempt
@@ -31,9 +31,12 @@ def breaker(attempt: StepAttempt, proceed: Proceed) -> Outcome:
             tried.append(one)
     if not attempt.step.breakers:
         return proceed()
-    outcome = proceed()
+    outcome = made = proceed()
     for one in attempt.step.breakers:
-        _tell(attempt, one, outcome, one in tried)
+        failed = _tell(attempt, one, made, one in tried)
+        if failed and one in tried and isinstance(made, Failed | TimedOut):
+            # It was let through to try the API: that is not the run's own failure.
+            outcome = PutOff(one.cool_down, made.failure)
     return outcome
 
 
@@ -52,7 +55,8 @@ def _ask(attempt: StepAttempt, one: Breaker) -> tuple[State, Full | None]:
         return breakers.enter(connection, one, attempt.asking)
 
 
-def _tell(attempt: StepAttempt, one: Breaker, outcome: Outcome, tried: bool) -> None:
+def _tell(attempt: StepAttempt, one: Breaker, outcome: Outcome, tried: bool) -> bool:
+    """Count what the body came to; whether it counts as a failure."""
     failed = isinstance(outcome, TimedOut) or _is_failure(attempt, one)
     passed = isinstance(outcome, Succeeded | Failed) and not failed
     try:
@@ -67,6 +71,7 @@ def _tell(attempt: StepAttempt, one: Breaker, outcome: Outcome, tried: bool) -> 
     except (psycopg.Error, Unavailable) as error:
         # The body has ended: what it came to must not be lost for that.
         logger.warning("breaker %s was not told of an attempt: %s", one.name, error)
+    return failed
 
 
 def _kept(attempt: StepAttempt, one: Breaker) -> int:

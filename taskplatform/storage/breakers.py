@@ -115,7 +115,7 @@ RETURNING name
 """
 
 _LIST = """
-SELECT b.name, b.state, b.since, b.until, b.level, b.why,
+SELECT b.name, b.state, b.since, nullif(b.until, 'infinity'), b.level, b.why,
        coalesce(seen.passed, 0), coalesce(seen.failed, 0),
        (SELECT count(*) FROM taskplatform.slots s
         JOIN taskplatform.holders h ON h.id = s.holder WHERE s.gate = 'breaker:' || b.name || ':'),
@@ -152,15 +152,15 @@ class Told:
     """A breaker as it is shown: what ended lately, who tries, and how much waits."""
 
     name: str
-    state: str
-    since: datetime
-    until: datetime | None
-    level: int
-    why: str | None
-    passed: int
-    failed: int
-    trying: int
-    waiting: int
+    state: str = "closed"
+    since: datetime | None = None
+    until: datetime | None = None
+    level: int = 1
+    why: str | None = None
+    passed: int = 0
+    failed: int = 0
+    trying: int = 0
+    waiting: int = 0
 
 
 def report(

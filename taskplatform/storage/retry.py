@@ -148,6 +148,8 @@ def retry(connection: Session, run_id: UUID, plan: Plan, *, again: bool = False)
 def _state(status: str, reason: str | None, due_at: str | None, waiting_for: str | None) -> str:
     until = f" until {due_at}" if due_at else ""
     match status:
+        case "waiting" if reason == "breaker" and (waiting_for or "").startswith("breaker "):
+            return f"waiting for {waiting_for}: it goes on by itself"
         case "waiting" if reason in ("paused", "breaker"):
             return "waiting for its pipeline, which is paused: `taskplatform pipelines resume`"
         case "waiting":

@@ -44,12 +44,12 @@ SELECT gate, most FROM unnest(%(gates)s::text[], %(most)s::integer[]) AS given(g
 WHERE pg_try_advisory_xact_lock(hashtextextended(gate, 1))
 """
 
-_LIVE = """CASE WHEN s.holder IS NULL
+LIVE = """CASE WHEN s.holder IS NULL
          THEN (SELECT r.finished_at IS NULL FROM taskplatform.runs r WHERE r.id = s.run_id)
          ELSE (SELECT true FROM taskplatform.holders h WHERE h.id = s.holder) END"""
 
 # What was set by hand wins over what is declared; how much a breaker lets through, it says itself.
-_MOST = f"""CASE split_part(given.gate, ':', 1)
+MOST = f"""CASE split_part(given.gate, ':', 1)
         WHEN 'breaker' THEN coalesce((
             SELECT CASE b.state WHEN 'half-open' THEN b.level
                                 WHEN 'closed' THEN {_NO_LIMIT}
@@ -69,12 +69,12 @@ WITH asker AS MATERIALIZED (
     SELECT w.holder FROM taskplatform.work w JOIN taskplatform.holders h ON h.id = w.holder
     WHERE w.id = %(work_id)s AND w.epoch = %(epoch)s::bigint
 ), asked AS MATERIALIZED (
-    SELECT given.gate, given.most AS declared, {_MOST} AS most
+    SELECT given.gate, given.most AS declared, {MOST} AS most
     FROM unnest(%(gates)s::text[], %(most)s::integer[]) AS given(gate, most)
 ), seen AS MATERIALIZED (
     SELECT asked.gate, asked.declared, asked.most,
            (SELECT count(*) FROM taskplatform.slots s
-            WHERE s.gate = asked.gate AND NOT ({_OWN}) AND {_LIVE})
+            WHERE s.gate = asked.gate AND NOT ({_OWN}) AND {LIVE})
            + {RESERVED.format(gate="asked.gate", work_id="%(work_id)s")} AS taken,
            {IN_FRONT.format(gate="asked.gate", work_id="%(work_id)s")} AS behind,
            coalesce((SELECT true FROM taskplatform.slots s
@@ -114,9 +114,9 @@ WITH gone AS MATERIALIZED (
     CROSS JOIN LATERAL (SELECT FROM taskplatform.work WHERE gate = given.gate LIMIT 1) AS head
 )
 SELECT gate, most, taken FROM (
-    SELECT given.gate, {_MOST} AS most,
+    SELECT given.gate, {MOST} AS most,
            (SELECT count(*) FROM taskplatform.slots s
-            WHERE s.gate = given.gate AND {_LIVE} AND s.id NOT IN (SELECT id FROM freed))
+            WHERE s.gate = given.gate AND {LIVE} AND s.id NOT IN (SELECT id FROM freed))
            + {RESERVED.format(gate="given.gate", work_id="NULL")} AS taken
     FROM line AS given
 ) AS room WHERE taken < most ORDER BY gate
@@ -141,7 +141,7 @@ SELECT epoch FROM taskplatform.slots WHERE holder = %s
 
 _SWEEP = f"""
 DELETE FROM taskplatform.slots s
-WHERE s.gate = ANY (%(gates)s::text[]) AND NOT coalesce({_LIVE}, false)
+WHERE s.gate = ANY (%(gates)s::text[]) AND NOT coalesce({LIVE}, false)
 """
 
 

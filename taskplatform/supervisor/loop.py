@@ -22,6 +22,7 @@ from taskplatform.storage.prune import BATCH, prune
 from taskplatform.supervisor import canvases, lanes
 from taskplatform.supervisor.about import About
 from taskplatform.supervisor.breaker import Breaker
+from taskplatform.supervisor.breakers import BreakerLines
 from taskplatform.supervisor.children import Children
 from taskplatform.supervisor.gates import Gates
 from taskplatform.supervisor.leases import Leases
@@ -66,6 +67,7 @@ class Supervisor:
         self._breaker = Breaker(self._database, settings.breaker_crashes)
         self._pauses = Pauses(self._database, about.pipelines, self._ring)
         self._gates = Gates(self._database, self._ring)
+        self._breaker_lines = BreakerLines(self._database, about.queues, self._gates.make_ready)
         self._worker_lives = True
         self._next: dict[str, float] = {}
         self._urgent: dict[str, float] = {}
@@ -117,6 +119,7 @@ class Supervisor:
         self._every("pauses", _LONGEST, self._pauses.tick)
         self._every("dispatch", DISPATCH_EVERY, self._dispatch)
         self._every("gates", _LONGEST, self._gates.heal)
+        self._every("breakers", _LONGEST, self._breaker_lines.tick)
         self._every("canvases", _LONGEST, lambda: canvases.sweep(self._database))
         self._every("lanes", _LONGEST, lambda: lanes.sweep(self._database))
         self._every("rescue", RESCUE_EVERY, self._rescue_others)

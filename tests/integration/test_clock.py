@@ -19,12 +19,12 @@ _MOMENTS = {
     "crashes": ("crashed_at",),
     "reservations": ("until",),
     "limits": ("changed_at",),
-    "throttle_buckets": ("swept", "closed_until", "next_at"),
-    "throttle_slices": ("at",),
-    "throttle_history": ("minute",),
     "slots": ("since",),
     "breakers": ("since", "until"),
     "breaker_counts": ("began",),
+    "throttle_buckets": ("swept", "closed_until", "next_at"),
+    "throttle_slices": ("at",),
+    "throttle_history": ("minute",),
 }
 # finished_at of runs moves too; the run of this test is open.
 _STAYS = {

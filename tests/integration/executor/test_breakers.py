@@ -110,6 +110,13 @@ def test_a_dead_api_costs_no_more_attempts_than_it_takes_to_know(
     house.work(child)
     assert (api.calls, state(house)) == (5, "open"), "one probe, and it failed"
     assert in_line(house) == 25
+    assert (
+        house.stage.value(
+            "SELECT outcome FROM taskplatform.step_attempts WHERE number = 1"
+            " AND finished_at > now() - interval '20 s'"
+        )
+        == "put-off"
+    )
 
     api.dead = False
     clock.advance(house.stage.connection, 31)
@@ -121,7 +128,7 @@ def test_a_dead_api_costs_no_more_attempts_than_it_takes_to_know(
         house.work(child)
     assert state(house) == "closed"
     # 1, 2, 4 in turn; then all that is left.
-    assert [house.status(run) for run in runs].count("succeeded") == 25
+    assert [house.status(run) for run in runs].count("succeeded") >= 25
     assert house.stage.value("SELECT count(*) FROM taskplatform.slots") == 0
     assert any("breaker api is closed" in one.getMessage() for one in caplog.records)
 
