@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from taskplatform.client.run import Run
     from taskplatform.client.stream import Change
     from taskplatform.client.throttle import Throttle
+    from taskplatform.core.batching import Batch
     from taskplatform.core.breaker import Breaker
     from taskplatform.core.concurrency import Concurrency
     from taskplatform.core.context import Context
+    from taskplatform.core.debounce import Debounce
     from taskplatform.core.event import Event
     from taskplatform.core.handlers import on
     from taskplatform.core.item_error import ItemError
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
         Throttled,
         TimeLimitExceeded,
     )
+    from taskplatform.middleware import Enqueuing, StepAttempt
+    from taskplatform.middleware.own import around_enqueue, around_step
 
     app: Celery
 
@@ -36,6 +40,8 @@ __all__ = [
     "Pipeline",
     "Retry",
     "Throttle",
+    "Debounce",
+    "Batch",
     "Concurrency",
     "Breaker",
     "Context",
@@ -54,6 +60,10 @@ __all__ = [
     "Event",
     "on",
     "send_event",
+    "around_enqueue",
+    "around_step",
+    "Enqueuing",
+    "StepAttempt",
     "database_url",
     "TaskPlatformError",
     "app",
@@ -70,15 +80,21 @@ _ROOMS = {
     "list_runs": "client.reading",
     "Run": "client.run",
     "Change": "client.stream",
+    "Batch": "core.batching",
     "Breaker": "core.breaker",
     "Concurrency": "core.concurrency",
     "Context": "core.context",
+    "Debounce": "core.debounce",
     "Event": "core.event",
     "on": "core.handlers",
     "send_event": "client.events",
     "ItemError": "core.item_error",
     "NotSecret": "core.secret_schema",
     "Retry": "core.retry",
+    "around_enqueue": "middleware.own",
+    "around_step": "middleware.own",
+    "Enqueuing": "middleware.enqueuing",
+    "StepAttempt": "middleware.chain",
     "Throttle": "client.throttle",
     "database_url": "endpoints",
     "Permanent": "errors",

@@ -15,6 +15,7 @@ TaskPlatformError
 │   ├── KeyBusy               an open transaction elsewhere holds the key; try again
 │   ├── RequestIdReused       the same request id came with another input
 │   └── NotCommitted          the transaction that stored the run has not been committed
+├── MiddlewareError           a middleware of the application failed; names it
 ├── Throttled                 no grant within the time that acquire() was given
 ├── Unavailable               database or broker cannot be reached
 ├── RunFailed                 raised by Run.output when the run did not succeed
@@ -87,6 +88,10 @@ class RequestIdReused(Conflict):
 
 class NotCommitted(Conflict):
     """The transaction that stored the run has not been committed; commit it first."""
+
+
+class MiddlewareError(TaskPlatformError):
+    """A middleware of the application failed; the message names it and says what was stored."""
 
 
 class Throttled(TaskPlatformError, TimeoutError):

@@ -29,7 +29,7 @@ _REASONS = {
     "retry": "for the next retry",
     "throttle": "for a rate limit",
     "concurrency": "for a free place of a concurrency limit",
-    "breaker": "for its pipeline, which paused itself",
+    "breaker": "for an API that fails, or for its pipeline, which paused itself",
     "sleep": "in a sleep",
     "event": "for an event",
     "children": "for child runs",

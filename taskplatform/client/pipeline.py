@@ -69,8 +69,8 @@ class Pipeline(Declaration[In, Out]):
         UnusableConnection and Unavailable.
         """
         options = _Options(key, owner, _priority(priority), *due(delay, at), force, hold)
-        row = self._row(input, options, text_of(request_id, "request_id"))
-        return store(self, [row], connection)[0]
+        asked = [self._asked(input, options, text_of(request_id, "request_id"))]
+        return store(self, asked, connection)[0]
 
     def canvas(self, run: Run[Out] | UUID) -> Any:
         """The Celery chain of messages that execute a run enqueued with `hold`.
@@ -101,10 +101,12 @@ class Pipeline(Declaration[In, Out]):
     ) -> Run[Out]:
         """Like `enqueue`, without blocking the event loop; `connection` is an async one."""
         options = _Options(key, owner, _priority(priority), *due(delay, at), force, hold)
-        row = self._row(input, options, text_of(request_id, "request_id"))
-        return (await astore(self, [row], connection))[0]
+        asked = [self._asked(input, options, text_of(request_id, "request_id"))]
+        return (await astore(self, asked, connection))[0]
 
-    def _row(self, input: object, options: _Options, request_id: str | None = None) -> NewRun:
+    def _asked(
+        self, input: object, options: _Options, request_id: str | None = None
+    ) -> tuple[NewRun, In]:
         if options.hold and (options.delay is not None or options.at is not None):
             raise InvalidInput("hold=True goes with neither delay nor at: its canvas says when")
         model, data = self.accept(
@@ -120,7 +122,7 @@ class Pipeline(Declaration[In, Out]):
         else:
             key = text_of(options.key(model) if callable(options.key) else options.key, "key")
         owner = self.owner_of(model) if options.owner is None else text_of(options.owner, "owner")
-        return NewRun(
+        row = NewRun(
             id=uuid7(),
             pipeline=self.name,
             first_step=first.name,
@@ -139,6 +141,7 @@ class Pipeline(Declaration[In, Out]):
             queue_timeout=self.queue_timeout,
             hold=options.hold,
         )
+        return row, model
 
 
 def enqueue_many(
@@ -163,7 +166,7 @@ def enqueue_many(
     Unavailable.
     """
     options = _Options(key, owner, _priority(priority), *due(delay, at), force)
-    return store(pipeline, _rows(pipeline, inputs, options), connection)
+    return store(pipeline, _asked(pipeline, inputs, options), connection)
 
 
 async def aenqueue_many(
@@ -180,18 +183,20 @@ async def aenqueue_many(
 ) -> list[Run[Out]]:
     """Like `enqueue_many`, without blocking the event loop; `connection` is an async one."""
     options = _Options(key, owner, _priority(priority), *due(delay, at), force)
-    rows = await asyncio.to_thread(_rows, pipeline, inputs, options)
-    return await astore(pipeline, rows, connection)
+    asked = await asyncio.to_thread(_asked, pipeline, inputs, options)
+    return await astore(pipeline, asked, connection)
 
 
-def _rows(pipeline: Pipeline[Any], inputs: Iterable[Input], options: _Options) -> list[NewRun]:
-    rows = []
+def _asked(
+    pipeline: Pipeline[In, Any], inputs: Iterable[Input], options: _Options
+) -> list[tuple[NewRun, In]]:
+    asked = []
     for place, one in enumerate(inputs):
         try:
-            rows.append(pipeline._row(one, options))
+            asked.append(pipeline._asked(one, options))
         except InvalidInput as error:
             raise InvalidInput(f"input {place}: {error}") from error
-    return rows
+    return asked
 
 
 def _priority(value: int | None) -> int | None:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from taskplatform.client.limits import gate_wait
 from taskplatform.client.view import AttemptView, RunView, WaitView
+from taskplatform.client.why_later import later
 from taskplatform.core.run import FINAL, Status
 from taskplatform.storage import why
 from taskplatform.storage.connection import Session
@@ -40,7 +41,7 @@ def _wait(connection: Session, view: RunView, branch: why.Branch) -> WaitView:
     return WaitView(
         step=branch.step,
         state="waiting",
-        why=_reason(view, branch),
+        why=later(connection, view) if view.status == Status.SCHEDULED else _reason(view, branch),
         reason=branch.reason,
         due_at=branch.due_at,
         queue=branch.queue,
@@ -94,8 +95,6 @@ def _projected(line: why.Line) -> datetime | None:
 
 
 def _reason(view: RunView, branch: why.Branch) -> str:
-    if view.status == Status.SCHEDULED:
-        return "it was enqueued for later"
     named = f" {branch.waiting_for}" if branch.waiting_for else ""
     match branch.reason:
         case "retry":

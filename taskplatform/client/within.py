@@ -9,12 +9,12 @@ from weakref import ref
 from taskplatform.client import ringer
 from taskplatform.client.session import call
 from taskplatform.endpoints import database_url
-from taskplatform.errors import UnusableConnection
-from taskplatform.storage import callers
+from taskplatform.errors import Unavailable, UnusableConnection
+from taskplatform.storage import batches, callers
 from taskplatform.storage.callers import AfterCommit
 from taskplatform.storage.inside import OtherDatabase, enqueue_inside, identity
 from taskplatform.storage.known import Enqueued
-from taskplatform.storage.new_run import NewRun
+from taskplatform.storage.new_run import Membership, NewRun
 from taskplatform.storage.script import aperform, perform
 
 # True while the transaction that stored a run may be open.
@@ -82,9 +82,23 @@ def _ring_later(
 ) -> None:
     # Without a word of the commit, workers find the runs when they look.
     ready = sum(one.created and one.status == "queued" for one in found)
-    if after_commit is not None and ready:
-        after_commit(partial(_ring, chunks[0][0].queue, ready))
+    full = batches.scopes(row for chunk in chunks for row in chunk)
+    if after_commit is not None and (ready or full):
+        after_commit(partial(_ring, chunks[0][0].queue, ready, full))
 
 
-def _ring(queue: str, ready: int) -> None:
-    ringer.RINGER.ring(queue, ready)
+def _ring(queue: str, ready: int, full: set[Membership]) -> None:
+    if ready:
+        ringer.RINGER.ring(queue, ready)
+    fill(full)
+
+
+def fill(full: set[Membership]) -> None:
+    """Start the batches that are full by what was committed."""
+    if not full:
+        return
+    # They start when their time is over, whatever becomes of this.
+    with suppress(Unavailable):
+        found = call(lambda connection, _: batches.fill(connection, full))
+        for queue, many in found.items():
+            ringer.RINGER.ring(queue, many)

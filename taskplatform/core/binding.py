@@ -136,11 +136,11 @@ def _item(hint: Any, items: Items, problems: list[str]) -> Binding | None:
 
 
 def _input(name: str, hint: Any, around: Surroundings, problems: list[str]) -> Binding | None:
-    if hint is around.input:
+    if hint == around.expected:
         return Binding(name, Source.INPUT)
     problems.append(
         f"parameter '{name}' is annotated {shown(hint)}, but the pipeline's input is "
-        f"{shown(around.input)}: use that"
+        f"{shown(around.expected)}: use that"
     )
     return None
 

@@ -1,9 +1,10 @@
 """From the steps as declared to steps that can be executed, or to all that is wrong with them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, get_origin
 
+from taskplatform.core.batching import batch_problems, element_in
 from taskplatform.core.binding import Bound, bind
 from taskplatform.core.draft import Draft
 from taskplatform.core.groups import group_problems
@@ -60,6 +61,12 @@ def complete(declaration: "Declaration[Any]", drafts: Sequence[Draft]) -> tuple[
         ]
     problems += [(problem, step) for step, problem in group_problems(drafts)]
     outputs = [output_of(draft) for draft in drafts]
+    if declaration.batch is not None and drafts:
+        problems += [(problem, drafts[0].name) for problem in batch_problems(drafts[0])]
+        key = declaration.inputs.field_problems("batch key", declaration.batch.key)
+        problems += [(problem, None) for problem in key]
+        # What later steps are given is that of one run.
+        outputs[0] = replace(outputs[0], hint=element_in(outputs[0].hint) or UNKNOWN)
     found = []
     for position, draft in enumerate(drafts):
         wrong: list[str] = []
@@ -104,6 +111,9 @@ def _parts(
     if draft.wait is not None:
         wrong += declaration.inputs.field_problems("match", draft.wait.match)
     around = Surroundings(declaration.input, declaration.input_names, outputs, position)
+    if declaration.batch is not None and position == 0:
+        parts.bound = _batched(declaration, draft, outputs, wrong)
+        return parts
     items: Items | None = None
     if draft.over is not None:
         items = items_of(draft.over.name, around, wrong)
@@ -117,6 +127,23 @@ def _parts(
     if draft.child is not None:
         _check_made(draft, draft.child.declaration, wrong)
     return parts
+
+
+def _batched(
+    declaration: "Declaration[Any]", draft: Draft, outputs: Sequence[Output], wrong: list[str]
+) -> Bound | None:
+    """A body that is given a list of inputs and returns as many outputs."""
+    if draft.function is None:
+        return None
+    around = Surroundings(
+        declaration.input, declaration.input_names, outputs, position=0, batched=True
+    )
+    bound = bind(draft.function, around, wrong)
+    element = element_in(bare(returned(draft.function)))
+    if bound is None or element is None:
+        return None
+    output = codec_of(element, "its return annotation", wrong)
+    return None if output is None else Bound(bound.bindings, output)
 
 
 def _mapped(draft: Draft, items: Items, output: Any) -> Mapped:
@@ -191,6 +218,7 @@ def _step(declaration: "Declaration[Any]", parts: _Parts) -> Step:
         wait=draft.wait,
         child=draft.child,
         compensation=undo,
+        batch=declaration.batch if draft is declaration.first_draft else None,
         concurrency=tuple(
             one.named(f"{declaration.name}.{draft.name}") for one in draft.concurrency
         ),

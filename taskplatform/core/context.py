@@ -31,6 +31,7 @@ class Context:
         "epoch",
         "logger",
         "run_id",
+        "run_ids",
         "step",
     )
 
@@ -50,9 +51,11 @@ class Context:
         """Keep what the executor lends: where to log, where to report, whether to go on.
 
         `epoch` grows whenever the run is given to somebody: a store outside that refuses what
-        comes with a smaller one than it has seen refuses those who were thought dead.
+        comes with a smaller one than it has seen refuses those who were thought dead. `run_ids`
+        are the runs of a batch in the order of their inputs; `run_id` is the first of them.
         """
         self.run_id = run_id
+        self.run_ids: tuple[UUID, ...] = (run_id,)
         self.step = step
         self.attempt = attempt
         self.epoch = epoch
@@ -66,6 +69,11 @@ class Context:
     def idempotency_key(self) -> str:
         """The same on every attempt of this step of this run, and nowhere else."""
         return f"{self.run_id}:{self.step}"
+
+    @property
+    def idempotency_keys(self) -> list[str]:
+        """The same for each run of a batch, in the order of their inputs."""
+        return [f"{run_id}:{self.step}" for run_id in self.run_ids]
 
     @property
     def cancelled(self) -> bool:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from taskplatform.core.failure import Failure
+from taskplatform.errors import Permanent, RetryAfter
 
 
 @dataclass(slots=True)
@@ -63,3 +64,10 @@ class Withheld:
 
 
 Outcome = Succeeded | Failed | TimedOut | PutOff | Interrupted | Withheld
+
+
+def outcome_of(error: Exception) -> Outcome:
+    """What an exception makes of an attempt that was not interrupted and had time."""
+    if isinstance(error, RetryAfter):
+        return PutOff(error.seconds, Failure.of(error))
+    return Failed(Failure.of(error), permanent=isinstance(error, Permanent))

@@ -10,9 +10,13 @@ from pydantic import BaseModel
 from typing_extensions import TypeVar
 
 from taskplatform.core import registry
+from taskplatform.core.batching import Batch
 from taskplatform.core.completing import complete
 from taskplatform.core.concurrency import Concurrency
+from taskplatform.core.debounce import Debounce
 from taskplatform.core.declaring import Declaring
+from taskplatform.core.dedup import Dedup, Singleton
+from taskplatform.core.draft import Draft
 from taskplatform.core.duration import Duration
 from taskplatform.core.inputs import Inputs, Key
 from taskplatform.core.names import is_pipeline_name
@@ -48,6 +52,9 @@ class Declaration(Declaring, Generic[In, Out]):
         owner: str | None = None,
         priority: str | None = None,
         force: str | None = None,
+        singleton: Singleton = "return",
+        debounce: Debounce | None = None,
+        batch: Batch | None = None,
         fair_key: Key | bool | None = None,
         concurrency: Concurrency | Sequence[Concurrency] | None = None,
         input_names: Sequence[str] = ("input",),
@@ -56,9 +63,11 @@ class Declaration(Declaring, Generic[In, Out]):
 
         `output` is what the last step returns, for type checkers; it is compared with that.
         `key` is a field of the input or a function of it; `owner`, `priority` and `force` are
-        fields. Runs with an owner share a queue fairly with those of other owners; `fair_key` is
-        another field or function to share by, or False for the order of their ranks alone. A run
-        that lasts longer than `run_timeout` fails, and one that has not started
+        fields. `singleton` says what an enqueue does whose key an active run owns; `debounce`
+        makes one run of a burst, `batch` executes the first step once for many runs. Runs with an
+        owner share a queue fairly with those of other owners; `fair_key` is another field or
+        function to share by, or False for the order of their ranks alone. A run that lasts longer
+        than `run_timeout` fails, and one that has not started
         `queue_timeout` after it was ready. `concurrency` limits the runs that have begun and not
         ended. Raises DeclarationError.
         """
@@ -87,16 +96,27 @@ class Declaration(Declaring, Generic[In, Out]):
             self.concurrency = tuple(one.named(name) for one in limits)
         except ValueError as error:
             raise self.error(str(error)) from None
+        dedup = Dedup(
+            name, key, self.idempotency, singleton, debounce, batch, bool(self.concurrency)
+        )
+        if problem := dedup.problem():
+            raise self.error(problem)
+        self.singleton, self.debounce, self.batch = singleton, debounce, batch
         self.inputs = Inputs(
             name,
             input,
-            key=key,
+            key=dedup.key,
             owner=owner,
             priority=priority,
             force=force,
             fair_key=fair_key,
         )
         registry.register(self)
+
+    @property
+    def first_draft(self) -> Draft | None:
+        """The step that was declared first."""
+        return self._drafts[0] if self._drafts else None
 
     @property
     def steps(self) -> tuple[Step, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from taskplatform.core.batching import Batch
 from taskplatform.core.binding import Bound, Source
 from taskplatform.core.breaker import Breaker
 from taskplatform.core.concurrency import Concurrency
@@ -54,6 +55,7 @@ class Step:
     wait: Wait | None = field(default=None, repr=False)
     child: Child | None = field(default=None, repr=False)
     compensation: "Step | None" = field(default=None, repr=False)
+    batch: Batch | None = None
     concurrency: tuple[Concurrency, ...] = ()
     breakers: tuple[Breaker, ...] = ()
 

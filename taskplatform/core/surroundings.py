@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -13,7 +14,7 @@ from taskplatform.core.outputs import Output
 class Surroundings:
     """The pipeline's input and the outputs of its steps, seen from the step at `position`.
 
-    A compensation (`undoing`) sees its own step's output too.
+    A compensation (`undoing`) sees its own step's output too, a batched step a list of inputs.
     """
 
     input: type[BaseModel]
@@ -21,6 +22,12 @@ class Surroundings:
     outputs: Sequence[Output]
     position: int
     undoing: bool = False
+    batched: bool = False
+
+    @property
+    def expected(self) -> Any:
+        """The annotation of the parameter that is given the input."""
+        return list[self.input] if self.batched else self.input  # type: ignore[name-defined]
 
     @property
     def before(self) -> list[str]:

@@ -38,12 +38,13 @@ class AsyncBody:
         silence: Silence | None,
         bounded: bool,
         ended: Callable[[], object],
+        shared: bool = False,
     ) -> None:
         """`silence` tells for how long the body may be silent, and raises when that is over.
 
         `bounded`: a body that ignores its cancellation is left behind, since nobody can kill it.
         `ended` is called on the loop when there is a value to be had, of one left behind perhaps
-        again when it does end.
+        again when it does end. `shared`: it is that of several runs, of which one may be cancelled.
         """
         self._coroutine = coroutine
         self._slot = slot
@@ -54,6 +55,7 @@ class AsyncBody:
         self._loop = running_loop()
         self._context = contextvars.copy_context()
         self._told = ended
+        self._shared = shared
         self._task: asyncio.Task[Any] | None = None
         self._reason: BaseException | None = None
 
@@ -102,7 +104,7 @@ class AsyncBody:
     def _left(self) -> float:
         if self._slot.interrupt:
             raise Interrupted
-        if self._slot.cancelled:
+        if self._slot.cancelled and not self._shared:
             raise Unwanted
         left = self._until - monotonic()
         if left <= 0:
@@ -126,11 +128,18 @@ def wait_for(
     seconds: float,
     silence: Silence | None,
     bounded: bool,
+    shared: bool,
 ) -> Any:
     """Execute a coroutine as an AsyncBody while this thread waits; raises as its value does."""
     done = threading.Event()
     body = AsyncBody(
-        coroutine, slot=slot, seconds=seconds, silence=silence, bounded=bounded, ended=done.set
+        coroutine,
+        slot=slot,
+        seconds=seconds,
+        silence=silence,
+        bounded=bounded,
+        ended=done.set,
+        shared=shared,
     )
     running_loop().call_soon_threadsafe(body.start)
     # A loop that a body blocks cannot even cancel: hence a limit of the waiting itself.

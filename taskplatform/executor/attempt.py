@@ -7,6 +7,7 @@ from typing import Any
 
 from taskplatform.core.context import Context
 from taskplatform.core.outcome import Outcome
+from taskplatform.executor import company
 from taskplatform.executor.async_body import wait_for
 from taskplatform.executor.begun import NO_PROGRESS, Begun, begin
 from taskplatform.executor.branch import Branch
@@ -14,7 +15,7 @@ from taskplatform.executor.child import Child
 from taskplatform.executor.reports import Reporter
 from taskplatform.executor.resumed import Resumed
 from taskplatform.executor.step_log import step_logger
-from taskplatform.middleware import AROUND_STEP, StepAttempt, compose
+from taskplatform.middleware import StepAttempt, around, compose
 
 _UNSEEN = Context()
 
@@ -27,10 +28,17 @@ def attempt(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome:
     """
     branch.step_started_at = branch.step_ended_at = monotonic()
     branch.progress, branch.log = NO_PROGRESS, None
-    if not branch.step.is_limited:
+    middlewares = around(branch.step)
+    if not middlewares:
         branch.claimed.gates = None
         return _execute(child, branch, arguments)
     gates = branch.claimed.gates = {}
+    came_to: list[Outcome] = []
+
+    def execute() -> Outcome:
+        came_to.append(_execute(child, branch, arguments))
+        return came_to[0]
+
     known = StepAttempt(
         branch.step,
         branch.claimed.run_id,
@@ -44,11 +52,20 @@ def attempt(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome:
         child.link.breakers,
         lambda: branch.raised,
     )
-    return compose(AROUND_STEP, known, partial(_execute, child, branch, arguments))()
+    outcome = compose(middlewares, known, execute)()
+    if came_to and outcome is not came_to[0]:
+        # A middleware has made something else of it: nothing of the body's is to be kept.
+        child.own_transaction.discard()
+        for one in branch.company:
+            one.came_to = None
+    return outcome
 
 
 def arguments_of(child: Child, branch: Branch) -> dict[str, Any]:
-    """What the branch's next body is called with. Raises Unreadable."""
+    """What the branch's next body is called with. Raises Unreadable.
+
+    Of a batch that is known only when the others of it are.
+    """
     claimed, fresh = branch.claimed, branch.fresh
     branch.fresh = None
     return branch.step.bind(
@@ -76,7 +93,8 @@ def context(child: Child, branch: Branch) -> Context:
         logger=step_logger,
         progress=reporter.progress,
         heartbeat=reporter.heartbeat,
-        cancelled=lambda: child.slot.cancelled,
+        # Of a batch the others are wanted still.
+        cancelled=lambda: branch.step.batch is None and child.slot.cancelled,
         connection=child.own_transaction.connection if branch.step.transactional else None,
     )
 
@@ -85,7 +103,17 @@ def _execute(child: Child, branch: Branch, arguments: dict[str, Any]) -> Outcome
     begun = begin(child, branch)
     if not isinstance(begun, Begun):
         return begun
-    return begun.outcome(_call, child, branch, begun, arguments)
+    if branch.step.batch is None:
+        return begun.outcome(_call, child, branch, begun, arguments)
+
+    def call(inputs: list[Any]) -> Any:
+        ctx = next((one for one in arguments.values() if isinstance(one, Context)), None)
+        if ctx is not None:
+            ctx.run_ids = (branch.claimed.run_id, *(one.claimed.run_id for one in branch.company))
+        given = branch.step.bind(inputs, {}, ctx or _UNSEEN)
+        return _call(child, branch, begun, given)
+
+    return begun.outcome(company.execute, child, branch, call)
 
 
 def _call(child: Child, branch: Branch, begun: Begun, arguments: dict[str, Any]) -> Any:
@@ -102,4 +130,5 @@ def _call(child: Child, branch: Branch, begun: Begun, arguments: dict[str, Any])
         seconds=begun.seconds,
         silence=begun.silence,
         bounded=not limit.available,
+        shared=branch.step.batch is not None,
     )

@@ -20,12 +20,13 @@ from taskplatform.core.outcome import Failed, Interrupted, Outcome, Succeeded
 from taskplatform.core.shapes import Kind
 from taskplatform.core.step import Unreadable
 from taskplatform.errors import PipelineNotFound, Unavailable
-from taskplatform.executor import impatience, standing, verdict
+from taskplatform.executor import company, impatience, standing, verdict
 from taskplatform.executor.admission import admit, give_up
 from taskplatform.executor.attempt import arguments_of, attempt
 from taskplatform.executor.begun import Revoked
 from taskplatform.executor.branch import Branch, open_branch
 from taskplatform.executor.child import Child
+from taskplatform.executor.company import Pending
 from taskplatform.executor.ending import fails
 from taskplatform.executor.impatience import Impatience
 from taskplatform.executor.rests import move, rests, spawn
@@ -35,8 +36,6 @@ from taskplatform.storage.settlement import Keep, Settlement
 logger = logging.getLogger(__name__)
 
 Ring = Callable[[dict[str, int]], None]
-# Without an outcome: the branch comes to rest.
-Pending = tuple[Branch, Settlement, Outcome | None]
 # What became of a transactional body: stored, to be settled as it says, or refused (None).
 Stored = Pending | Outcome | None
 
@@ -192,6 +191,8 @@ class Batch:
         for branch, made in ended:
             if isinstance(made, Settlement):
                 pending.append((branch, made, None))
+            elif branch.company:
+                pending += company.judged(self._judge, branch, made)
             else:
                 pending.append((branch, self._judge(branch, made), made))
         return pending

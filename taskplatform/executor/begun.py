@@ -126,8 +126,12 @@ class Begun:
         if branch.first_body_at is None:
             branch.first_body_at = started_at
         branch.step_ended_at = ended_at = monotonic()
-        child.costs.observe(step.task_name, ended_at - started_at)
-        child.lanes.use(branch.claimed, ended_at - started_at)
+        # A batch is claimed by its leader alone, as what costs nobody knows how much.
+        if step.batch is None:
+            child.costs.observe(step.task_name, ended_at - started_at)
+        share = (ended_at - started_at) / (1 + len(branch.company))
+        for one in (branch, *branch.company):
+            child.lanes.use(one.claimed, share)
 
 
 def _not_begun(child: Child, seconds: float) -> Withheld | None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
-from taskplatform.core.outcome import Succeeded
+from taskplatform.core.outcome import Outcome, Succeeded
 from taskplatform.core.pipeline import Declaration
 from taskplatform.core.redaction import redact
 from taskplatform.core.sealing import secrets_in
@@ -13,6 +13,7 @@ from taskplatform.core.shapes import Kind
 from taskplatform.core.stages import Stage
 from taskplatform.core.step import Fresh, Step
 from taskplatform.storage.claim import Claimed
+from taskplatform.storage.settlement import Settlement
 
 # What is larger is not kept in memory to be read once.
 _LARGEST_FRESH = 4096
@@ -23,6 +24,7 @@ class Branch:
     """What the executor knows of a branch; `step` is the next one to execute.
 
     `place` is where its stage is, if all those before it and none after it have outputs; else -1.
+    `company` are the others of its batch, while it leads one, `came_to` is what one of them did.
     `raised` is what ended the last body of a step with breakers.
     """
 
@@ -39,6 +41,8 @@ class Branch:
     step_ended_at: float = 0.0
     progress: tuple[float | None, float | None] = (None, None)
     log: str | None = None
+    company: "list[Branch]" = field(default_factory=list)
+    came_to: Outcome | Settlement | None = None
     raised: BaseException | None = None
     claimed_at: float = field(default_factory=monotonic)
     fresh: Fresh | None = None
@@ -75,7 +79,8 @@ class Branch:
     def secrets(self) -> tuple[str, ...]:
         """The secret texts that the body is given, or may be."""
         claimed = self.claimed
-        return secrets_in(claimed.input, claimed.item, *claimed.outputs.values())
+        others = (one.claimed.input for one in self.company)
+        return secrets_in(claimed.input, claimed.item, *claimed.outputs.values(), *others)
 
     def conceal(self, text: str) -> str:
         """The text without secrets."""

@@ -80,7 +80,7 @@ class Child:
         self.backoff = Backoff(_FIRST_PAUSE)
         self.leaving = False
         self._parent = parent
-        self._last_epoch = 0
+        self.last_epoch = 0
         self._doubtful_holder = 0
         self._needs = Needs()
         self.served: frozenset[str] = frozenset()
@@ -134,7 +134,7 @@ class Child:
         take = partial(
             claim,
             holder=self._holder(),
-            after=self._last_epoch,
+            after=self.last_epoch,
             limit=limit,
             budget=BUDGET,
             needs=self._needs.of_maps(),
@@ -148,7 +148,7 @@ class Child:
                 lambda: claim_run(
                     self.connection,
                     holder=self._holder(),
-                    after=self._last_epoch,
+                    after=self.last_epoch,
                     run_id=run_id,
                     needs=self._needs.of_maps(),
                 )
@@ -173,7 +173,7 @@ class Child:
 
     def remember(self, claimed: Sequence[Claimed]) -> None:
         """Note the highest epoch that was given, so that the next claim reads only its own."""
-        self._last_epoch = max([self._last_epoch, *(one.epoch for one in claimed)])
+        self.last_epoch = max([self.last_epoch, *(one.epoch for one in claimed)])
         self.slot.claimed += len(claimed)
 
     def settle(self, settlements: Sequence[Settlement]) -> set[int]:
@@ -252,8 +252,7 @@ class Child:
         raise AssertionError("pauses never end")
 
     def _give_up(self) -> bool:
-        grace = self.table.grace_ends_ns
-        return self.table.cold or (grace != 0 and time.monotonic_ns() > grace)
+        return self.table.cold or 0 < self.table.grace_ends_ns < time.monotonic_ns()
 
     def _count_refused(self, settlements: Sequence[Settlement], accepted: set[int]) -> None:
         if len(accepted) == len(settlements):
@@ -272,7 +271,7 @@ class Child:
             began = time.monotonic_ns()
             slot.holder = leases.register(self.connection, worker=self.worker, pid=os.getpid())
             slot.lease_until_ns = began + int((leases.LEASE_SECONDS - SAFETY) * 1e9)
-            self._last_epoch = 0
+            self.last_epoch = 0
         return slot.holder
 
     def _asking(self, ask: Callable[[], T]) -> T:

@@ -22,13 +22,15 @@ from taskplatform.core.outcome import Outcome, Succeeded
 from taskplatform.core.shapes import Kind
 from taskplatform.executor import verdict
 from taskplatform.executor.async_attempt import AsyncAttempt
-from taskplatform.executor.batch import Batch, Pending, Ring
+from taskplatform.executor.batch import Batch, Ring
 from taskplatform.executor.branch import Branch
+from taskplatform.executor.company import Pending, judged
 from taskplatform.executor.desk import Desk, Seated
 from taskplatform.executor.hands import Hands
 from taskplatform.executor.loop import running_loop
 from taskplatform.executor.rests import rests
 from taskplatform.executor.seat import Seat
+from taskplatform.middleware import around
 from taskplatform.storage.settlement import Keep, Settlement
 
 logger = logging.getLogger(__name__)
@@ -219,8 +221,6 @@ class Crowd(Batch):
                 case None:
                     released = verdict.released(branch, self._desk.default_queue)
                     pending.append((branch, released, None))
-                case Settlement():
-                    pending.append((branch, made, None))
                 case Lost(error):
                     if error is not None:
                         logger.error("an attempt has no outcome", exc_info=error)
@@ -228,7 +228,7 @@ class Crowd(Batch):
                 case tuple():
                     self._go_on([made], {made[1].work_id})
                 case _:
-                    pending.append((branch, self._judge(branch, made), made))
+                    pending += judged(self._judge, branch, made)
         keep = {one.epoch for _, one, _ in pending if isinstance(one.then, Keep)}
         keep |= _epochs(self._going_on)
         self._leave(*(one.epoch for one in ended if one.epoch not in keep))
@@ -246,9 +246,10 @@ class Crowd(Batch):
 
 def _needs_no_thread(branch: Branch) -> bool:
     step = branch.step
-    return (
-        step.is_async and step.kind is not Kind.CHILD and not step.is_limited and not rests(branch)
-    )
+    if not step.is_async or step.kind is Kind.CHILD or step.batch is not None:
+        return False
+    # A middleware that blocks would block the loop.
+    return not around(step) and not rests(branch)
 
 
 def _epochs(branches: Sequence[Branch]) -> set[int]:

@@ -63,7 +63,7 @@ class Desk(Child):
             except Unavailable:
                 self._doubt(seats)
                 raise
-        self._last_epoch = max([self._last_epoch, *(one.epoch for _, one in found)])
+        self.last_epoch = max([self.last_epoch, *(one.epoch for _, one in found)])
         return self._take(found), more
 
     def free(self, seats: Sequence[Seat]) -> None:
@@ -110,7 +110,7 @@ class Desk(Child):
         if self._doubtful:
             doubtful = self._believed()
             holders = list(doubtful)
-            again = held_by_each(self.connection, holders, after=self._last_epoch, needs=needs)
+            again = held_by_each(self.connection, holders, after=self.last_epoch, needs=needs)
             self._doubtful.clear()
             if again:
                 return _seated(again, doubtful), True
@@ -118,7 +118,7 @@ class Desk(Child):
         take = partial(
             claim_each,
             holders=list(by_holder),
-            after=self._last_epoch,
+            after=self.last_epoch,
             budget=BUDGET,
             needs=needs,
         )

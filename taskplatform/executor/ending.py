@@ -73,7 +73,7 @@ def succeeded(
         "succeeded",
         output_step=",".join(names) or None,
         started_ago=started_ago,
-        owns_key=claimed.key is not None,
+        owns_key=claimed.key is not None and declaration.debounce is None,
         key_seconds=declaration.idempotency,
     )
     output = _output(names, outputs)
@@ -105,7 +105,7 @@ def failed(
         "failed",
         error=error,
         started_ago=started_ago,
-        owns_key=claimed.key is not None,
+        owns_key=claimed.key is not None and declaration.debounce is None,
         key_seconds=declaration.idempotency,
     )
     made = _handlers(claimed, declaration, default_queue, "task.failed", orjson.Fragment(error))

@@ -1,16 +1,55 @@
 """Middleware: what happens around every enqueue and every step, as one ordered list each.
 
-A middleware is a callable that wraps a callable: it may do something before, refuse by returning
-an outcome of its own, or pass on by calling `proceed`.
+Around a step a middleware wraps a callable: it may refuse by returning an outcome of its own, or
+pass on by calling `proceed`. Around an enqueue it is a generator: it may refuse by raising, or
+pass on by its one `yield`. The application's own stand outside of the platform's.
 """
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from taskplatform.core.step import Step
+from taskplatform.middleware.batch import batch
 from taskplatform.middleware.breaker import breaker
 from taskplatform.middleware.chain import AroundStep, Proceed, StepAttempt, compose
 from taskplatform.middleware.concurrency import concurrency
+from taskplatform.middleware.debounce import debounce
+from taskplatform.middleware.enqueuing import AroundEnqueue, Enqueuing, entered
 from taskplatform.middleware.known import Breakers
+from taskplatform.middleware.own import own_enqueue, own_step
+from taskplatform.middleware.singleton import singleton
 from taskplatform.middleware.throttle import throttle
 
+# Outermost first: what a key is decides what waits for it.
+AROUND_ENQUEUE: tuple[AroundEnqueue, ...] = (singleton, debounce, batch)
 # Outermost first. A grant is void if it is not used at once, so nothing may come after it.
 AROUND_STEP: tuple[AroundStep, ...] = (breaker, concurrency, throttle)
 
-__all__ = ["AROUND_STEP", "AroundStep", "Breakers", "Proceed", "StepAttempt", "compose"]
+_PLATFORMS = tuple(contextmanager(one) for one in AROUND_ENQUEUE)
+
+__all__ = [
+    "AROUND_ENQUEUE",
+    "AROUND_STEP",
+    "AroundEnqueue",
+    "AroundStep",
+    "Breakers",
+    "Enqueuing",
+    "Proceed",
+    "StepAttempt",
+    "around",
+    "compose",
+    "enqueuing",
+]
+
+
+def around(step: Step) -> Sequence[AroundStep]:
+    """What is put around an attempt at this step, outermost first; most have nothing."""
+    own = own_step()
+    return (*own, *AROUND_STEP) if step.is_limited else own
+
+
+@contextmanager
+def enqueuing(call: Enqueuing) -> Iterator[None]:
+    """Be inside of all that is put around an enqueue."""
+    with entered((*own_enqueue(), *_PLATFORMS), call):
+        yield

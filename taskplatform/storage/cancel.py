@@ -4,8 +4,10 @@ from uuid import UUID
 
 from taskplatform.errors import RunNotFound
 from taskplatform.storage import slots
-from taskplatform.storage.connection import Session, one_trip
+from taskplatform.storage.begun import begun
+from taskplatform.storage.connection import Session
 from taskplatform.storage.join_sql import DERIVE, WAKE_PARENTS
+from taskplatform.storage.script import Script, Statement, perform
 
 # The unfinished runs below one, and the one above, which hears of the end.
 _FAMILY = """
@@ -56,6 +58,9 @@ SELECT id FROM open
 """
 
 
+_BEGUN = f"SELECT {begun('%(run_id)s')}"
+
+
 def cancel(connection: Session, run_id: UUID, *, again: bool = False) -> bool:
     """Cancel the run and its children, and free their keys; False if it had ended before.
 
@@ -65,31 +70,49 @@ def cancel(connection: Session, run_id: UUID, *, again: bool = False) -> bool:
     Raises RunNotFound.
     """
     with connection.transaction():
-        runs: set[UUID] = set()
-        above: set[UUID] = set()
-        before: dict[UUID, str] = {}
-        # A child may be made until its maker is locked: then the family is larger than it was.
-        while True:
-            family = connection.execute(_FAMILY, {"run_id": run_id}).fetchall()
-            found = {row[0] for row in family}
-            if not found:
-                raise RunNotFound(f"there is no run {run_id}")
-            if found <= runs:
-                break
-            runs |= found
-            above = {row[1] for row in family if row[1] is not None} - runs
-            locked = {"locked": list(runs | above)}
-            before |= dict(connection.execute(_LOCK_RUNS, locked).fetchall())
-        values = {"runs": list(runs)}
-        with one_trip(connection):
-            connection.execute(_LOCK_WORK, values)
-            limited = slots.of_runs(connection, values["runs"])
-            slots.outlive(connection, values["runs"])
-            cancelled = connection.execute(_CANCEL, values)
-            if above:
-                connection.execute(WAKE_PARENTS, {"runs": [run_id]})
-                connection.execute(DERIVE, {"runs": list(above), "given_back": False})
-        ended = {row[0] for row in cancelled}
-        if limited.fetchone() is not None:
-            slots.let_go(connection, slots.free(connection, (), values["runs"], {}))
-    return run_id in ended or (again and before[run_id] == "cancelled")
+        cancelled, limited = perform(connection, cancelling(run_id, again=again))
+        if limited:
+            slots.let_go(connection, slots.free(connection, (), limited, {}))
+    return cancelled
+
+
+def cancelling(
+    run_id: UUID, *, again: bool = False, unless_begun: bool = False
+) -> Script[tuple[bool, list[UUID]]]:
+    """Like `cancel`, as a part of a transaction; `unless_begun` leaves a run that has begun.
+
+    Also answers which runs had slots: they are free when the transaction commits, and whoever
+    waits for them hears of it from a supervisor, if nobody else tells.
+    """
+    runs: set[UUID] = set()
+    above: set[UUID] = set()
+    before: dict[UUID, str] = {}
+    # A child may be made until its maker is locked: then the family is larger than it was.
+    while True:
+        [family] = yield [Statement(_FAMILY, {"run_id": run_id})]
+        found = {row[0] for row in family}
+        if not found:
+            raise RunNotFound(f"there is no run {run_id}")
+        if found <= runs:
+            break
+        runs |= found
+        above = {row[1] for row in family if row[1] is not None} - runs
+        [locked] = yield [Statement(_LOCK_RUNS, {"locked": list(runs | above)})]
+        before |= dict(locked)
+    values = {"runs": list(runs)}
+    if unless_begun:
+        look = Statement(_BEGUN, {"run_id": run_id})
+        _, [[has_begun]] = yield [Statement(_LOCK_WORK, values), look]
+        if has_begun:
+            return False, []
+    statements = [
+        Statement(_LOCK_WORK, values),
+        *slots.outliving(values["runs"]),
+        Statement(_CANCEL, values),
+    ]
+    if above:
+        statements.append(Statement(WAKE_PARENTS, {"runs": [run_id]}))
+        statements.append(Statement(DERIVE, {"runs": list(above), "given_back": False}))
+    _, limited, _, ended, *_ = yield statements
+    done = run_id in {row[0] for row in ended} or (again and before[run_id] == "cancelled")
+    return done, values["runs"] if limited else []

@@ -10,11 +10,11 @@ from psycopg import Cursor
 from psycopg.pq import TransactionStatus
 
 from taskplatform.errors import Conflict, KeyBusy
-from taskplatform.storage import keys
+from taskplatform.storage import bursts, dedup, keys
 from taskplatform.storage.connection import Session, one_trip
 from taskplatform.storage.known import Enqueued, created, find, known, names, wanted_keys
 from taskplatform.storage.new_run import NewRun, insert_plain, inserts, is_plain
-from taskplatform.storage.script import Statement
+from taskplatform.storage.script import Statement, perform
 
 _TRIES = 5
 
@@ -26,23 +26,25 @@ def enqueue(connection: Session, rows: Sequence[NewRun], *, again: bool = False)
     Inside a transaction of the connection it is a savepoint of that. `again` says that the answer
     to an earlier call with these ids was lost. Ids must be distinct and rise with the rows.
 
-    Raises RequestIdReused (nothing is stored) and KeyBusy.
+    Raises RequestIdReused and KeyTaken (nothing is stored), and KeyBusy.
     """
     if len(rows) == 1 and not again and is_plain(rows[0]) and _is_alone(connection):
         with suppress(psycopg.errors.UniqueViolation):
             insert_plain(connection, rows[0])
             return [Enqueued(rows[0].id, "queued", True)]
     found: dict[UUID, Enqueued] = {}
-    rest = list(rows)
+    rest, stands_for = bursts.gathered(rows)
     for _ in range(_TRIES):
         if not rest:
-            return [found[row.id] for row in rows]
+            return bursts.scattered(rows, found, stands_for)
         found |= _repeat(connection, rest, again)
         # What is left wants a key that an earlier row of this call took and gave back, because
         # its request id was known: the next row in line takes it now.
         rest = [row for row in rest if row.id not in found]
     if not rest:
-        return [found[row.id] for row in rows]
+        return bursts.scattered(rows, found, stands_for)
+    if rest[0].debounce is not None:
+        raise KeyBusy(f"key {rest[0].key!r} of {rest[0].pipeline} is changing hands: try again")
     raise Conflict(f"key {rest[0].key!r} of {rest[0].pipeline} belongs to a run that is gone")
 
 
@@ -65,7 +67,8 @@ def _is_alone(connection: Session) -> bool:
 def _transact(
     connection: Session, rows: list[NewRun], again: bool, alone: bool
 ) -> dict[UUID, Enqueued]:
-    if alone and not any(row.request_id for row in rows):
+    asks = dedup.asks(rows)
+    if alone and not asks and not any(row.request_id for row in rows):
         if not again and not any(row.owned_key for row in rows):
             made = inserts(rows, new=True)
             if len(made) == 1:
@@ -75,9 +78,14 @@ def _transact(
             stored, seen = _send(connection, rows, again)
         return _answers(rows, stored, seen)
     with connection.transaction():
+        joined = perform(connection, dedup.before(rows, again=again)) if asks else {}
+        rest = [row for row in rows if row.id not in joined]
         with connection.pipeline():
-            stored, seen = _send(connection, rows, again)
-        return _answers(rows, stored, seen)
+            stored, seen = _send(connection, rest, again)
+        found = _answers(rest, stored, seen)
+        if asks:
+            perform(connection, dedup.after(rest, found))
+        return found | joined
 
 
 def _send(
@@ -88,7 +96,7 @@ def _send(
 
     wanted = wanted_keys(rows)
     if wanted:
-        execute(keys.take(wanted))
+        execute(keys.take(wanted, overtake=any(row.debounce for row in rows)))
     stored = [execute(statement) for statement in inserts(rows)]
     if wanted and (again or any(row.request_id for row in rows)):
         execute(keys.drop_unused(wanted.values()))

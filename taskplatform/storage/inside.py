@@ -7,7 +7,7 @@ from uuid import UUID
 import psycopg
 
 from taskplatform.errors import KeyBusy, UnusableConnection
-from taskplatform.storage import keys
+from taskplatform.storage import bursts, dedup, keys
 from taskplatform.storage.connection import PINS, Session
 from taskplatform.storage.known import Enqueued, created, find, known, names, wanted_keys
 from taskplatform.storage.new_run import NewRun, inserts
@@ -65,15 +65,17 @@ def enqueue_inside(chunks: Sequence[Sequence[NewRun]], database: str) -> Script[
     Keeps no lock on a key that it does not get: the end of the run that owns it would wait for
     the caller's transaction. So it looks before it takes, and what it took in vain it undoes.
 
-    Raises OtherDatabase, RequestIdReused, KeyBusy and UnusableConnection, with nothing stored and
-    the transaction as it was.
+    Raises OtherDatabase, RequestIdReused, KeyTaken, KeyBusy and UnusableConnection, with nothing
+    stored and the transaction as it was.
     """
     rows = [row for chunk in chunks for row in chunk]
+    kept, stands_for = zip(*(bursts.gathered(chunk) for chunk in chunks), strict=True)
+    represented = {id: by for one in stands_for for id, by in one.items()}
     for _ in range(_TRIES):
         with _named(rows):
-            found = yield from _attempt(chunks, database)
-        if all(row.id in found for row in rows):
-            return [found[row.id] for row in rows]
+            found = yield from _attempt(kept, database)
+        if all(row.id in found for chunk in kept for row in chunk):
+            return bursts.scattered(rows, found, represented)
     raise KeyBusy(f"keys of this call ({names(rows)}) are changing hands: try again")
 
 
@@ -107,23 +109,32 @@ def _attempt(chunks: Sequence[Sequence[NewRun]], database: str) -> Script[_Found
 
 
 def _store(rows: Sequence[NewRun]) -> Script[_Found]:
-    found: _Found = {}
-    doubtful = [row for row in rows if row.owned_key is not None or row.request_id]
+    asks = dedup.asks(rows)
+    found: _Found = (yield from dedup.before(rows, again=False)) if asks else {}
+    doubtful = [
+        row for row in rows if row.id not in found and (row.owned_key is not None or row.request_id)
+    ]
     if doubtful:
         [seen] = yield [find(doubtful, expired=False)]
-        found = known(rows, seen)
+        found |= known(rows, seen)
     rest = [row for row in rows if row.id not in found]
     if not rest:
+        if asks:
+            yield from dedup.after(rows, found)
         return found
     wanted = wanted_keys(rest)
-    before = [keys.take(wanted)] if wanted else []
+    overtake = any(row.debounce for row in rest)
+    before = [keys.take(wanted, overtake=overtake)] if wanted else []
     stores = inserts(rest)
     *answers, seen = yield [*before, *stores, find(rest, expired=True)]
     new = created(row for answer in answers[len(before) :] for row in answer)
     # Two rows of this call with one key are one run. Any other run that shows only now came in
     # between, and its key is locked by what was meant to take it.
     late = {id: one for id, one in known(rows, seen).items() if one.id in new}
-    return found | new | late
+    found |= new | late
+    if asks:
+        yield from dedup.after(rows, found)
+    return found
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from uuid import UUID
 
+from taskplatform.storage.begun import begun
 from taskplatform.storage.connection import Session
 from taskplatform.storage.script import Statement
 
@@ -13,6 +14,15 @@ ON CONFLICT (pipeline, key) DO UPDATE SET run_id = EXCLUDED.run_id, expires_at =
 WHERE held.expires_at <= clock_timestamp()
 """
 
+# The run of a burst owns the key until it begins.
+_OVERTAKE = f"""
+INSERT INTO taskplatform.keys AS held (pipeline, key, run_id)
+SELECT * FROM unnest(%b::text[], %b::text[], %b::uuid[])
+ON CONFLICT (pipeline, key) DO UPDATE
+SET run_id = EXCLUDED.run_id, expires_at = NULL, joined = NULL
+WHERE held.expires_at <= clock_timestamp() OR {begun("held.run_id")}
+"""
+
 _DROP_UNUSED = """
 DELETE FROM taskplatform.keys
 WHERE run_id = ANY(%b::uuid[]) AND expires_at IS NULL AND NOT EXISTS (
@@ -21,16 +31,17 @@ WHERE run_id = ANY(%b::uuid[]) AND expires_at IS NULL AND NOT EXISTS (
 """
 
 
-def take(wanted: Mapping[tuple[str, str], UUID]) -> Statement:
+def take(wanted: Mapping[tuple[str, str], UUID], *, overtake: bool = False) -> Statement:
     """Take each (pipeline, key) for its run, unless another run holds it.
 
     Waits for an open transaction that holds one of them, and locks them all until the end of
     this one, also those of others. Who won shows in the statement after: the row carries the
-    run's id. They are taken in order, so that two batches wait in one direction only.
+    run's id. They are taken in order, so that two batches wait in one direction only. `overtake`
+    takes them from runs that have begun, too.
     """
     ordered = sorted(wanted.items())
     return Statement(
-        _TAKE,
+        _OVERTAKE if overtake else _TAKE,
         (
             [pipeline for (pipeline, _), _ in ordered],
             [key for (_, key), _ in ordered],

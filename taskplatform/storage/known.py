@@ -12,17 +12,21 @@ from taskplatform.storage.script import Row, Statement
 
 @dataclass(frozen=True, slots=True)
 class Enqueued:
-    """The run that stands for a row: the new one, or the one that was there before."""
+    """The run that stands for a row: the new one, or the one that was there before.
+
+    `owns_key`: it was found by the key, not by a request id.
+    """
 
     id: UUID
     status: str
     created: bool
+    owns_key: bool = False
 
 
 # A request id decides before a key does, and the row's own run (stored by an earlier call whose
 # answer was lost) before the key's present owner. Row by row, so that no plan can be a bad one.
 _FIND = """
-SELECT given.id, found.id, found.status, found.other
+SELECT given.id, found.id, found.status, found.other, found.place = 3
 FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[], %b::text[])
      AS given (id, pipeline, key, request_id, input)
 CROSS JOIN LATERAL (
@@ -52,7 +56,8 @@ def find(rows: Sequence[NewRun], *, expired: bool) -> Statement:
         (
             [row.id for row in rows],
             [row.pipeline for row in rows],
-            [row.owned_key for row in rows],
+            # A burst's run is joined, or not the answer.
+            [None if row.debounce else row.owned_key for row in rows],
             [row.request_id for row in rows],
             [row.input.decode() if row.request_id else None for row in rows],
             expired,
@@ -68,7 +73,7 @@ def created(stored: Iterable[Row]) -> dict[UUID, Enqueued]:
 def known(rows: Sequence[NewRun], seen: Iterable[Row]) -> dict[UUID, Enqueued]:
     """Read the answer of `find`. Raises RequestIdReused."""
     found = {}
-    for id, run, status, other in seen:
+    for id, run, status, other, by_key in seen:
         # The keys that secrets are sealed with may have changed since.
         if other is not None and not same(other.encode(), next(_inputs(rows, id))):
             request = next(row.request_id for row in rows if row.id == id)
@@ -76,7 +81,7 @@ def known(rows: Sequence[NewRun], seen: Iterable[Row]) -> dict[UUID, Enqueued]:
                 f"request id {request!r} was used for run {run} with another input: "
                 "nothing was enqueued"
             )
-        found[id] = Enqueued(run, status, run == id)
+        found[id] = Enqueued(run, status, run == id, by_key)
     return found
 
 

@@ -9,6 +9,8 @@ from uuid import UUID
 
 import orjson
 
+from taskplatform.core.debounce import Debounce
+from taskplatform.core.dedup import Singleton
 from taskplatform.storage.connection import Session
 from taskplatform.storage.direct import ask
 from taskplatform.storage.script import Statement
@@ -20,7 +22,15 @@ AGEING = 60.0
 HOLD = 10.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """Which batch a run is to be in, and how many make it full."""
+
+    scope: str
+    size: int
+
+
+@dataclass(slots=True, kw_only=True)
 class NewRun:
     """A run to store; `delay` and the time-outs in seconds, `input` canonical JSON.
 
@@ -31,6 +41,9 @@ class NewRun:
 
     A run on `hold` waits for the messages of a canvas, for HOLD seconds.
     The id is the client's, so that a call whose answer was lost can be repeated.
+
+    `singleton` is what becomes of it while another run owns its key. A `debounce` makes it the
+    run of a burst, a `batch` a member of one. Middlewares may change it before it is stored.
     """
 
     id: UUID
@@ -52,6 +65,9 @@ class NewRun:
     replay_of: UUID | None = None
     replay_from: str | None = None
     hold: bool = False
+    singleton: Singleton = "return"
+    debounce: Debounce | None = None
+    batch: Membership | None = None
 
     @property
     def owned_key(self) -> str | None:
@@ -238,6 +254,6 @@ def _given(row: NewRun) -> dict[str, Any]:
             given[name] = value
     if row.at is not None:
         given["moment"] = row.at.isoformat()
-    if row.forced:
+    if row.forced or row.debounce:
         given["forced"] = True
     return given

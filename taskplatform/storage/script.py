@@ -3,7 +3,7 @@
 A script yields batches of statements and is sent their rows; what goes wrong is raised in it.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -21,7 +21,7 @@ class Statement:
     """One statement and the values of its placeholders."""
 
     text: str
-    values: Sequence[Any] | None = None
+    values: Sequence[Any] | Mapping[str, Any] | None = None
 
 
 Script = Generator[Sequence[Statement], list[list[Row]], Answer]

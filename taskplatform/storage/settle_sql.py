@@ -60,7 +60,7 @@ def _advance(stored: str) -> str:
 WITH kept AS (
     UPDATE taskplatform.work w
     SET step = d.next, failures = 0, put_off = 0, alone = false, started_at = NULL,
-        rest = NULL, pending = NULL, next_item = NULL,
+        rest = NULL, pending = NULL, next_item = NULL, batch = NULL,
         progress_done = NULL, progress_total = NULL, heartbeat_at = NULL
     FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, next text, step text,
          output json, version integer, attempt integer, started_ago double precision,
@@ -175,7 +175,7 @@ WHERE r.id = w.run_id
 KEEP_WORK = f"""
 UPDATE taskplatform.work w
 SET step = d.step, failures = 0, put_off = 0, alone = false,
-    rest = NULL, pending = NULL, next_item = NULL,
+    rest = NULL, pending = NULL, next_item = NULL, batch = NULL,
     progress_done = NULL, progress_total = NULL, heartbeat_at = NULL,
     started_at = CASE WHEN d.mark THEN clock_timestamp() END
 FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, step text, mark boolean)
@@ -202,7 +202,8 @@ SET holder = NULL, started_at = NULL, step = d.step, queue = d.queue, failures =
     next_item = CASE WHEN coalesce(d.rest, 'branches') = 'branches' AND (w.step = d.step
                           OR d.rest IS NOT NULL) THEN w.next_item END,
     failing = CASE WHEN w.failing OR d.failing THEN true END,
-    gate = d.gate, gate_weight = d.gate_weight, gate_share = d.gate_share
+    gate = d.gate, gate_weight = d.gate_weight, gate_share = d.gate_share, gathered = NULL,
+    batch = CASE WHEN w.step = d.step THEN w.batch END
 FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, step text, queue text,
      delay double precision, failures integer, put_off double precision, tried boolean,
      alone boolean, reason text, waiting_for text, rest text, failing boolean,

@@ -18,11 +18,12 @@ from taskplatform.storage import gates
 from taskplatform.storage.connection import Session, one_trip
 from taskplatform.storage.dispatch import release_due
 from taskplatform.storage.gates import IN_FRONT, RESERVED, Room
+from taskplatform.storage.script import Statement
 
 # A closed breaker is no limit.
 _NO_LIMIT = 1_000_000_000
 
-_LOCK = """
+_LOCK_GATES = """
 SELECT pg_advisory_xact_lock(hashtextextended(gate, 1))
 FROM unnest(%(gates)s::text[]) AS given(gate)
 """
@@ -40,7 +41,7 @@ SELECT pg_advisory_xact_lock(hashtextextended(gate, 1)) FROM (
 """
 
 _LOCK_IDLE = """
-SELECT gate, most FROM unnest(%(gates)s::text[], %(most)s::integer[]) AS given(gate, most)
+SELECT gate, most FROM unnest(%(gates)s::text[], %(limits)s::integer[]) AS given(gate, most)
 WHERE pg_try_advisory_xact_lock(hashtextextended(gate, 1))
 """
 
@@ -54,11 +55,13 @@ MOST = f"""CASE split_part(given.gate, ':', 1)
             SELECT CASE b.state WHEN 'half-open' THEN b.level
                                 WHEN 'closed' THEN {_NO_LIMIT}
                                 ELSE (b.until <= clock_timestamp())::integer END
-            FROM taskplatform.breakers b WHERE b.name = split_part(given.gate, ':', 2)
+            FROM taskplatform.breakers b
+            WHERE b.name = split_part(given.gate, ':', 2) COLLATE "default"
         ), {_NO_LIMIT})
         ELSE coalesce((
             SELECT l.most FROM taskplatform.limits l
-            WHERE l.kind = 'concurrency' AND l.name = split_part(given.gate, ':', 2)
+            WHERE l.kind = 'concurrency'
+              AND l.name = split_part(given.gate, ':', 2) COLLATE "default"
         ), given.most) END"""
 
 # A body whose run has a slot of the gate needs none of its own.
@@ -70,7 +73,7 @@ WITH asker AS MATERIALIZED (
     WHERE w.id = %(work_id)s AND w.epoch = %(epoch)s::bigint
 ), asked AS MATERIALIZED (
     SELECT given.gate, given.most AS declared, {MOST} AS most
-    FROM unnest(%(gates)s::text[], %(most)s::integer[]) AS given(gate, most)
+    FROM unnest(%(gates)s::text[], %(limits)s::integer[]) AS given(gate, most)
 ), seen AS MATERIALIZED (
     SELECT asked.gate, asked.declared, asked.most,
            (SELECT count(*) FROM taskplatform.slots s
@@ -107,7 +110,7 @@ WITH gone AS MATERIALIZED (
     SELECT gate, max(most) AS most FROM (
         SELECT gate, most FROM freed
         UNION ALL
-        SELECT * FROM unnest(%(gates)s::text[], %(most)s::integer[])
+        SELECT * FROM unnest(%(gates)s::text[], %(limits)s::integer[])
     ) AS touched GROUP BY gate
 ), line AS MATERIALIZED (
     SELECT given.* FROM given
@@ -137,6 +140,10 @@ WHERE run_id = ANY (%(runs)s::uuid[]) AND holder IS NULL
 
 _OF_HOLDER = """
 SELECT epoch FROM taskplatform.slots WHERE holder = %s
+"""
+
+_HOLDS = """
+SELECT FROM taskplatform.slots WHERE epoch = %s AND gate = %s
 """
 
 _SWEEP = f"""
@@ -173,7 +180,7 @@ def take(connection: Session, asking: Asking, limits: Limits) -> Full | None:
     free for it.
     """
     with connection.pipeline():
-        connection.execute(_LOCK, {"gates": sorted(limits)})
+        connection.execute(_LOCK_GATES, {"gates": sorted(limits)})
         answer = connection.execute(_TAKE, _asked(asking, limits))
         gates.used(connection, asking.work_id, limits)
         told = answer.fetchall()
@@ -185,7 +192,7 @@ def take_for_runs(connection: Session, asked: Sequence[tuple[Asking, Limits]]) -
     """Take the slots of several runs, one after the other, in one trip and transaction."""
     wanted = sorted({gate for _, limits in asked for gate in limits})
     with one_trip(connection):
-        connection.execute(_LOCK, {"gates": wanted})
+        connection.execute(_LOCK_GATES, {"gates": wanted})
         answers = []
         for asking, limits in asked:
             answers.append(connection.execute(_TAKE, _asked(asking, limits)))
@@ -200,7 +207,7 @@ def take_for_runs(connection: Session, asked: Sequence[tuple[Asking, Limits]]) -
 def _asked(asking: Asking, limits: Limits) -> dict[str, Any]:
     return {
         "gates": list(limits),
-        "most": list(limits.values()),
+        "limits": list(limits.values()),
         "work_id": asking.work_id,
         "run_id": asking.run_id,
         "epoch": asking.epoch,
@@ -218,7 +225,7 @@ def free(
         "epochs": list(epochs),
         "ended": list(ended),
         "gates": list(limits),
-        "most": list(limits.values()),
+        "limits": list(limits.values()),
     }
     connection.execute(_LOCK_FREED, values)
     return connection.execute(_FREE, values)
@@ -237,28 +244,32 @@ def give_up(connection: Session, epochs: Sequence[int]) -> dict[str, int]:
     return release_due(connection) if moved else {}
 
 
+def holds(connection: Session, gate: str, epoch: int) -> bool:
+    """Whether the body of an epoch has a slot of a gate."""
+    return connection.execute(_HOLDS, (epoch, gate)).fetchone() is not None
+
+
 def bury(connection: Session, holder: int) -> dict[str, int]:
     """Free the slots of a holder that is dead; how many are ready by that, by queue."""
     epochs = [row[0] for row in connection.execute(_OF_HOLDER, (holder,))]
     return give_up(connection, epochs) if epochs else {}
 
 
-def of_runs(connection: Session, runs: Sequence[UUID]) -> Cursor[Any]:
-    """The slots that runs hold until they end: (run, gate)."""
-    return connection.execute(_OF_RUNS, {"runs": list(runs)})
+def outliving(runs: Sequence[UUID]) -> list[Statement]:
+    """Tell the slots that runs hold until they end, and leave them to the bodies that execute.
 
-
-def outlive(connection: Session, runs: Sequence[UUID]) -> None:
-    """Let the slots of runs that are about to be cancelled belong to the bodies that execute."""
-    connection.execute(_OUTLIVE, {"runs": list(runs)})
+    For runs that are about to be cancelled.
+    """
+    values = {"runs": list(runs)}
+    return [Statement(_OF_RUNS, values), Statement(_OUTLIVE, values)]
 
 
 def rooms(connection: Session, limits: Limits) -> list[Room]:
     """The room at gates that nobody else is busy with, for a supervisor; in a transaction."""
-    values: dict[str, Any] = {"gates": list(limits), "most": list(limits.values())}
+    values: dict[str, Any] = {"gates": list(limits), "limits": list(limits.values())}
     own: dict[str, int] = dict(connection.execute(_LOCK_IDLE, values).fetchall())
     if not own:
         return []
     connection.execute(_SWEEP, {"gates": list(own)})
-    values = {"epochs": [], "ended": [], "gates": list(own), "most": list(own.values())}
+    values = {"epochs": [], "ended": [], "gates": list(own), "limits": list(own.values())}
     return [Room(*row) for row in connection.execute(_FREE, values)]

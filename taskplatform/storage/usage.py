@@ -31,14 +31,15 @@ SELECT gate, max(most) FROM (
 """
 
 _USED = f"""
-SELECT given.gate, {MOST},
+SELECT given.gate,
+       coalesce({MOST}, (SELECT max(s.most) FROM taskplatform.slots s WHERE s.gate = given.gate)),
        (SELECT count(*) FROM taskplatform.slots s WHERE s.gate = given.gate AND {LIVE}),
        {RESERVED.format(gate="given.gate", work_id="NULL")},
        (SELECT count(*) FROM (SELECT FROM taskplatform.work w
                               WHERE w.gate = given.gate LIMIT {_COUNTED}) AS line),
        (SELECT changed_at FROM taskplatform.limits l
         WHERE l.kind = 'concurrency' AND l.name = split_part(given.gate, ':', 2))
-FROM unnest(%(gates)s::text[], %(most)s::integer[]) AS given(gate, most)
+FROM unnest(%(gates)s::text[], %(limits)s::integer[]) AS given(gate, most)
 """
 
 _WHO = f"""
@@ -49,6 +50,15 @@ LEFT JOIN taskplatform.work w ON w.run_id = s.run_id AND w.epoch = s.epoch
 LEFT JOIN taskplatform.holders h ON h.id = s.holder
 LEFT JOIN taskplatform.workers k ON k.id = h.worker
 WHERE s.gate = %(gate)s AND {LIVE} ORDER BY s.id LIMIT {_HOLDERS}
+"""
+
+# Of runs that were made before those that execute now, which are in order of time by their ids:
+# they have ended lately. The newest ones stand in line themselves.
+_LASTED = """
+SELECT extract(epoch FROM avg(s.finished_at - s.started_at))::double precision
+FROM (SELECT id FROM taskplatform.runs WHERE pipeline = %(pipeline)s AND id < %(before)s
+      ORDER BY id DESC LIMIT 50) AS earlier
+JOIN taskplatform.step_results s ON s.run_id = earlier.id AND s.step_name = %(step)s
 """
 
 
@@ -90,7 +100,7 @@ def concurrency(connection: Session, declared: Mapping[str, int]) -> list[Used]:
 
 def used(connection: Session, gates: Mapping[str, int | None]) -> list[Used]:
     """How much is taken at gates, of limits as declared."""
-    values = {"gates": list(gates), "most": list(gates.values())}
+    values = {"gates": list(gates), "limits": list(gates.values())}
     rows = connection.execute(_USED, values)
     return [_used(*gate.split(":", 2)[1:], *row) for gate, *row in rows]
 
@@ -110,3 +120,10 @@ def _used(
 def takers(connection: Session, gate: str) -> Sequence[Taker]:
     """Who has the slots of a gate, the first ones."""
     return [Taker(*row) for row in connection.execute(_WHO, {"gate": gate})]
+
+
+def lasted(connection: Session, pipeline: str, step: str, takers: Sequence[Taker]) -> float | None:
+    """How many seconds a step lasted in the runs before those of the takers, on average."""
+    values = {"pipeline": pipeline, "step": step, "before": min(one.run_id for one in takers)}
+    row = connection.execute(_LASTED, values).fetchone()
+    return row[0] if row else None

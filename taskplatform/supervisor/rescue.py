@@ -14,10 +14,11 @@ from taskplatform.executor.branch import Branch, open_branch
 from taskplatform.executor.costs import Costs
 from taskplatform.executor.ending import fails, settled
 from taskplatform.executor.notes import Note
-from taskplatform.storage import leases, slots
+from taskplatform.storage import breakers, leases, slots
 from taskplatform.storage.claim import Claimed, held_by
 from taskplatform.storage.claim_each import held_by_each
 from taskplatform.storage.connection import Session
+from taskplatform.storage.gates import gate_of
 from taskplatform.storage.orphans import cancel_children
 from taskplatform.storage.settle import settle
 from taskplatform.storage.settlement import Attempt, PutBack, Settlement
@@ -31,6 +32,7 @@ MOST_TAKEOVERS = 3
 _CRASHED = Failure("Crashed", "the process that executed it died", "")
 _TAKEN_OVER = Failure("TakenOver", "its worker fell silent; it may have been executing still", "")
 _TAKE_BACK_TRIES = 5
+_OVERDUE = ("timed-out", "silent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,9 @@ class Rescuer:
     def rescue(self, connection: Session, loss: Loss) -> set[str]:
         """Give back what the holder held; return the queues that have ready work by it."""
         held = held_by(connection, loss.holder)
+        for one in held:
+            if loss.cause in ("timed-out", "silent") and _is_running(one, loss):
+                self._blame(connection, one)
         settlements = [self._settlement(connection, one, loss, len(held) == 1) for one in held]
         accepted = settle(connection, settlements, worker=self.name) if settlements else set()
         woken = slots.bury(connection, loss.holder)
@@ -111,14 +116,17 @@ class Rescuer:
 
     def _settlement(self, connection: Session, one: Claimed, loss: Loss, lone: bool) -> Settlement:
         running = (
-            loss.note.work_id == one.work_id and loss.note.epoch == one.epoch
+            _is_running(one, loss)
             if loss.note is not None
             else not loss.certain and lone and one.started and one.rest != "branches"
         )
-        if not running:
-            return self._released(one, alone=loss.cause == "crashed" and not loss.certain)
+        # The others of a batch had their bodies with the one that is noted.
+        fellow = not running and loss.note is not None and one.started and self._in_batch(one)
+        if not running and not (fellow and loss.cause in _OVERDUE):
+            alone = loss.cause == "crashed" and (fellow or not loss.certain)
+            return self._released(one, alone=alone)
         started_ago = monotonic() - loss.note.started_ns / 1e9 if loss.note is not None else None
-        if loss.cause in ("timed-out", "silent"):
+        if loss.cause in _OVERDUE:
             return self._timed_out(one, started_ago or 0.0, loss.cause)
         if loss.cause == "interrupted":
             attempt = Attempt(_label(one), "interrupted", None, started_ago)
@@ -180,11 +188,22 @@ class Rescuer:
         )
         return verdict.expecting(made, one.step)
 
+    def _blame(self, connection: Session, one: Claimed) -> None:
+        """Tell the breakers of a step that its body did not end in time."""
+        branch = self._branch(one)
+        for breaker in branch.step.breakers if branch else ():
+            tried = slots.holds(connection, gate_of("breaker", breaker.name), one.epoch)
+            breakers.report(connection, breaker, failed=1, why="it did not end", tried=tried)
+
     def _branch(self, one: Claimed) -> Branch | None:
         try:
             return open_branch(one, registry.get(one.pipeline))
         except PipelineNotFound:
             return None
+
+    def _in_batch(self, one: Claimed) -> bool:
+        branch = self._branch(one)
+        return branch is not None and branch.step.batch is not None
 
     def _released(self, one: Claimed, *, alone: bool = False) -> Settlement:
         return self._settled(one, self._ready(one, alone=alone), None)
@@ -201,6 +220,11 @@ class Rescuer:
 
     def _settled(self, one: Claimed, then: PutBack, attempt: Attempt | None) -> Settlement:
         return verdict.expecting(settled(one, then, attempt=attempt), one.step)
+
+
+def _is_running(one: Claimed, loss: Loss) -> bool:
+    note = loss.note
+    return note is not None and (note.work_id, note.epoch) == (one.work_id, one.epoch)
 
 
 def _label(one: Claimed) -> str:

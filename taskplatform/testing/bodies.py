@@ -10,13 +10,14 @@ from taskplatform.core.outcome import (
     Failed,
     Interrupted,
     Outcome,
-    PutOff,
     Succeeded,
+    outcome_of,
 )
 from taskplatform.core.outcome import TimedOut as OutOfTime
 from taskplatform.core.step import Step
 from taskplatform.errors import Interrupted as HandedBack
-from taskplatform.errors import Permanent, RetryAfter, TimeLimitExceeded
+from taskplatform.errors import TimeLimitExceeded
+from taskplatform.executor.company import as_many
 from taskplatform.testing.failures import Injected
 from taskplatform.testing.loop import Loop
 from taskplatform.testing.markers import Cancelled, Crash, TimedOut
@@ -57,12 +58,10 @@ def judged(error: BaseException) -> Ended:
     match error:
         case HandedBack():
             outcome = Interrupted()
-        case RetryAfter():
-            outcome = PutOff(error.seconds, Failure.of(error))
-        case Permanent():
-            outcome = Failed(Failure.of(error), permanent=True)
         case TimeLimitExceeded():
             outcome = OutOfTime(Failure.of(error))
+        case Exception():
+            outcome = outcome_of(error)
         case _:
             outcome = Failed(Failure.of(error))
     return Ended(outcome, error)
@@ -73,6 +72,10 @@ def _body(step: Step, arguments: dict[str, Any], loop: Loop) -> Ended:
         value = step.function(**arguments)
         if inspect.iscoroutine(value):
             value = loop.run(value)
+        if step.batch is not None:
+            (value,) = as_many(step, value, 1)
+            if isinstance(value, Exception):
+                raise value
         return Ended(Succeeded(step.encode(value)))
     except (Exception, HandedBack, SystemExit, asyncio.CancelledError) as error:
         return judged(error)

@@ -19,6 +19,7 @@ from taskplatform.testing.failures import Failures, Injected, Plan
 from taskplatform.testing.given import Given
 from taskplatform.testing.loop import Loop
 from taskplatform.testing.markers import Cancelled, TimedOut
+from taskplatform.testing.middlewares import attended
 from taskplatform.testing.record import TestRun, TestStep
 from taskplatform.testing.side_by_side import Branch, Clock, side_by_side
 from taskplatform.testing.transactions import connection_for, in_transaction
@@ -115,11 +116,15 @@ class Simulation:
         """One execution of a step's function. Raises Unreadable."""
         injected = self._injected(record.name, number)
         ctx = self._context(step, record, number, injected)
-        arguments = step.bind(self.input, self.outputs, ctx, item, index)
+        # A batch is one of this run alone.
+        given = self.input if step.batch is None else [step.read_input(self.input)]
+        arguments = step.bind(given, self.outputs, ctx, item, index)
         if isinstance(injected, TimedOut):
             yield self.world.clock.now + step.timeout
         execute = partial(attempt, step, arguments, injected, self.world.loop)
-        return in_transaction(ctx.connection, execute) if step.transactional else execute()
+        if step.transactional:
+            execute = partial(in_transaction, ctx.connection, execute)
+        return attended(self, step, number, execute)
 
     def store(self, step: Step, output: bytes) -> None:
         """Keep a step's output."""

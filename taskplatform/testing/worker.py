@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from taskplatform.core import registry
@@ -13,7 +13,11 @@ from taskplatform.executor.batch import Batch
 from taskplatform.executor.child import Child
 from taskplatform.executor.slots import SlotTable
 from taskplatform.settings import get_settings
+from taskplatform.storage import workers
 from taskplatform.storage.dispatch import release_due
+from taskplatform.storage.gates import any_in_line
+from taskplatform.supervisor.gates import Gates
+from taskplatform.supervisor.session import Database
 from taskplatform.supervisor.unstarted import Unstarted
 
 
@@ -30,7 +34,8 @@ class TestWorker:
         self.url = url
         settings = get_settings()
         alarm = signal.getsignal(signal.SIGALRM)
-        id = uuid7()
+        self._id = id = uuid7()
+        self._database = Database(url, "test")
         self._unstarted = Unstarted(id, os.getpid(), "test", settings.queue)
         self._child = Child(
             url=url,
@@ -61,15 +66,41 @@ class TestWorker:
                 pass
             claimed, _ = self._child.claim(queues)
             if not claimed:
-                return claims
+                if not self._move_lines(queues):
+                    return claims
+                continue
             self._child.remember(claimed)
             Batch(self._child, lambda _: None).execute(claimed)
             claims += len(claimed)
             if time.monotonic() > until:
                 raise WaitTimeout(f"work is still ready after {timeout:g} s")
 
+    def _move_lines(self, queues: Sequence[str]) -> bool:
+        """Let go who stands in line, as a supervisor does; whether anything is ready by that."""
+        connection = self._child.connection
+        if not any_in_line(connection):
+            return False
+        # What no living worker serves stays in its line.
+        workers.report(
+            connection,
+            id=self._id,
+            name="test",
+            host=os.uname().nodename,
+            pid=os.getpid(),
+            pool="solo",
+            concurrency=1,
+            queues=queues,
+            pipelines=registry.names(),
+        )
+        try:
+            Gates(self._database, lambda _: None).heal()
+        finally:
+            workers.gone(connection, self._id)
+        return self._child.ready(queues)
+
     def close(self) -> None:
-        """Give the connection back."""
+        """Give the connections back."""
+        self._database.ask(lambda connection: connection.close(), None)
         self._child.close()
 
 

@@ -52,11 +52,11 @@ def test_other_pools_execute_runs_too(env: Env, ledger: Ledger, log: Path, pool:
 
 
 def test_at_most_ten_at_once_and_ten_most_of_the_time(env: Env, ledger: Ledger, log: Path) -> None:
-    """Q18: 20 runs of a 1 s step on a default worker."""
+    """Q18: 20 runs of a 2 s step on a default worker."""
     with worker(env, log):
         runs = enqueue_many(
             pipelines.single,
-            [{"ledger": ledger.path, "id": str(n), "seconds": 1} for n in range(20)],
+            [{"ledger": ledger.path, "id": str(n), "seconds": 2} for n in range(20)],
         )
         for run in runs:
             run.wait(timeout=30)

@@ -16,6 +16,9 @@ import pytest
 from psycopg import sql
 
 from taskplatform.storage import (
+    batches,
+    breakers,
+    bursts,
     children,
     claim,
     claim_each,
@@ -28,6 +31,7 @@ from taskplatform.storage import (
     progress,
     running,
     settle_sql,
+    slots,
     taking,
     unstarted,
     waits,
@@ -75,6 +79,11 @@ ROWS: list[dict[str, Any]] = [
         "input": {},
         "position": work,
         "failed": False,
+        "scope": "five:",
+        "size": 3,
+        "key": f"key{work}",
+        "period": 10.0,
+        "max_wait": 60.0,
         "members": [{"step": "left", "queue": "taskplatform"}],
         "items": [1, 2],
         "width": 10,
@@ -85,7 +94,6 @@ ROWS: list[dict[str, Any]] = [
         "parent_step": "second",
         "priority": None,
         "owner": None,
-        "key": None,
         "run_timeout": None,
         "rest": "sleep",
         "run_error": {},
@@ -126,8 +134,24 @@ NAMED: dict[str, Any] = {
     "steps": ["second"] * LIMIT,
     "id": UUID(int=BACKLOG * 3),
     "name": "approved",
+    "keys": ["key1", "key2"],
+    "calls": RUNS[:2],
     "values": ["r1", "r2"],
     "data": '{"id": "r1"}',
+    "gates": ["concurrency:a:", "breaker:approved:"],
+    "limits": [LIMIT, LIMIT],
+    "ended": RUNS,
+    "asking": 1,
+    "passed": 1,
+    "failed": 1,
+    "why": "no answer",
+    "window": 60,
+    "slice": 6,
+    "shown": "60 s",
+    "minimum": 10,
+    "failures": 1,
+    "cool_down": 30,
+    "ramp": 16,
 }
 IN_ORDER: dict[str, list[Any]] = {
     "LOCK_KEYS": [RUNS],
@@ -139,6 +163,9 @@ IN_ORDER: dict[str, list[Any]] = {
     "_STILL_HELD": [WORK, [1] * LIMIT],
     "_WRITE": [WORK, [1] * LIMIT, [HOLDER] * LIMIT, *([[0.1] * LIMIT] * 3)],
     "_OVERDUE": [["five", "other"], LIMIT],
+    "_ONE_AT_A_TIME": [orjson.dumps(ROWS[:1]).decode()],
+    "_FULL": [orjson.dumps(ROWS[:1]).decode()],
+    "_LEAD": [WORK],
     "_ANY": [["five", "other"]],
     "unstarted._LOCK": [RUNS],
     "unstarted._TAKE": [HOLDER, RUNS],
@@ -149,8 +176,12 @@ IN_ORDER: dict[str, list[Any]] = {
     "_ARRIVED": [RUNS[0], "second"],
     "_NEWEST": [RUNS[0], "second"],
     "_CHILDREN": [RUNS],
+    "_OF_HOLDER": [HOLDER],
+    "_HOLDS": [1, "concurrency:a:"],
 }
 HOT = (
+    batches,
+    bursts,
     claim,
     claim_each,
     taking,
@@ -164,10 +195,26 @@ HOT = (
     children,
     orphans,
     progress,
+    slots,
     unstarted,
 )
 # Parts of statements.
-FRAGMENTS = {"HELD", "IS_HELD", "_HELD", "MORE", "_SERVED", "_WEIGHT"}
+FRAGMENTS = {
+    "HELD",
+    "IS_HELD",
+    "_HELD",
+    "MORE",
+    "_SERVED",
+    "_WEIGHT",
+    "_WAITS",
+    "_GIVEN",
+    "_OWNED",
+    "LIVE",
+    "MOST",
+    "_OWN",
+    "RESERVED",
+    "IN_FRONT",
+}
 
 
 def statements() -> Iterator[tuple[str, str]]:
@@ -182,7 +229,14 @@ def _short(module: ModuleType) -> str:
     return module.__name__.rpartition(".")[2]
 
 
-STATEMENTS = {**dict(statements()), "lanes.LOOK": lanes.LOOK}
+STATEMENTS = {
+    **dict(statements()),
+    "lanes.LOOK": lanes.LOOK,
+    **{
+        f"breakers.{name}": vars(breakers)[name]
+        for name in ("_KNOW", "_COUNT", "_TRIP", "_TRIED", "_FORGET_COUNTS", "_HALF_OPEN", "_STATE")
+    },
+}
 
 
 @pytest.fixture
@@ -262,11 +316,12 @@ def fill(session: Session) -> None:
     session.execute(
         """
         INSERT INTO taskplatform.work (run_id, pipeline, step, queue, lane, holder, epoch,
-                                       due_at)
+                                       due_at, batch)
         SELECT lpad(to_hex(n), 32, '0')::uuid, 'five', 'first', 'taskplatform',
                CASE WHEN n %% 2 = 0 THEN '' ELSE 't' || n %% 100 END,
                CASE WHEN n <= %s THEN %s END, CASE WHEN n <= %s THEN 1 ELSE 0 END,
-               CASE WHEN n %% 100 = 99 AND n > %s THEN clock_timestamp() END
+               CASE WHEN n %% 100 = 99 AND n > %s THEN clock_timestamp() END,
+               'five:'
         FROM generate_series(1, %s) AS n ORDER BY n
         """,
         (LIMIT, HOLDER, LIMIT, LIMIT, BACKLOG),
@@ -286,6 +341,15 @@ def fill(session: Session) -> None:
         INSERT INTO taskplatform.items (run_id, step_name, position, item, version)
         SELECT run_id, 'map', 0, '{}', 1 FROM taskplatform.work
         """
+    )
+    session.execute(
+        """
+        INSERT INTO taskplatform.slots (gate, run_id, holder, epoch, most)
+        SELECT 'concurrency:a:' || CASE WHEN id > %s THEN id::text ELSE '' END, run_id,
+               CASE WHEN id %% 2 = 0 THEN %s END, CASE WHEN id %% 2 = 0 THEN 2 + id END, 1
+        FROM taskplatform.work
+        """,
+        (LIMIT, HOLDER + 1),
     )
 
 

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
+from time import monotonic_ns
 from typing import Any
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ from taskplatform.core.concurrency import Concurrency
 from taskplatform.core.pipeline import Declaration
 from taskplatform.core.retry import Retry
 from taskplatform.errors import Permanent, RetryAfter
+from taskplatform.executor.notes import Note
 from taskplatform.middleware import known
 from taskplatform.storage import breakers, clock, workers
 from taskplatform.storage.dispatch import release_due
@@ -182,6 +184,19 @@ def test_half_open_lets_one_through_over_all_workers_even_if_it_dies(house: Hous
 
 def _loss(holder: int) -> Any:
     return Loss(holder, "crashed", None, certain=False)
+
+
+def test_a_body_that_had_to_be_killed_counts_too(house: House) -> None:
+    """W14: it ignored its time limit, and its supervisor tells."""
+    api = Api()
+    declaration = using(api, Breaker("api", minimum=1))
+    house.enqueue(declaration)
+    child = house.child()
+    (claimed,) = child.claim(["default"])[0]
+    note = Note(claimed.work_id, claimed.epoch, monotonic_ns(), 1)
+    loss = Loss(child.slot.holder, "timed-out", note, certain=True)
+    house.rescuer.rescue(house.stage.connection, loss)
+    assert state(house) == "open"
 
 
 @pytest.mark.parametrize(

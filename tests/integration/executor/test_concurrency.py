@@ -10,9 +10,11 @@ from taskplatform.core.concurrency import Concurrency
 from taskplatform.core.pipeline import Declaration
 from taskplatform.core.retry import Retry
 from taskplatform.errors import Permanent
-from taskplatform.storage import workers
+from taskplatform.settings import get_settings
+from taskplatform.storage import clock, workers
 from taskplatform.storage.cancel import cancel
 from taskplatform.storage.dispatch import release_due
+from taskplatform.testing.worker import worker
 from tests.integration.executor.crew import Crew
 from tests.integration.executor.house import House, Number
 from tests.integration.races.stage import wait_until
@@ -224,3 +226,23 @@ def test_in_a_crowd_no_more_than_the_limit_run_at_once(house: House) -> None:
                 crowd.seat(claimed)
     assert inside.most == 3
     crew.close()
+
+
+def test_a_worker_of_users_tests_moves_lines_on(house: House) -> None:
+    """The fixture `taskplatform_worker`: nobody else serves what stands in line there."""
+    stage = house.stage
+    stage.connection.execute("DELETE FROM taskplatform.workers")
+    declaration = Declaration("p", input=Number, concurrency=Concurrency(1))
+    declaration.sleep("nap", "1h")
+    given = {"pipeline": "p", "first_step": "nap", "queue": get_settings().queue}
+    runs = stage.runs(2, input=Number().model_dump_json().encode(), **given)
+    with worker(stage.url) as one:
+        one.drain()
+        assert [reason for reason, _ in waiting(house)] == ["sleep", "concurrency"]
+        clock.advance(stage.connection, 3600)
+        one.drain()
+        assert [house.status(run) for run in runs] == ["succeeded", "waiting"]
+        clock.advance(stage.connection, 3600)
+        one.drain()
+        assert house.status(runs[1]) == "succeeded"
+    assert stage.value("SELECT count(*) FROM taskplatform.workers") == 0
