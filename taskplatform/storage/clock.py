@@ -62,6 +62,7 @@ _MOVES = (
     UPDATE taskplatform.throttle_history SET minute = minute - {_BACK} - interval '1000 years'
     """,
     "UPDATE taskplatform.throttle_history SET minute = minute + interval '1000 years'",
+    f"UPDATE taskplatform.lanes SET charged_at = charged_at - {_BACK}",
     f"UPDATE taskplatform.crashes SET crashed_at = crashed_at - {_BACK}",
     f"UPDATE taskplatform.pauses SET since = since - {_BACK}",
 )

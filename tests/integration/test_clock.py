@@ -25,6 +25,7 @@ _MOMENTS = {
     "throttle_buckets": ("swept", "closed_until", "next_at"),
     "throttle_slices": ("at",),
     "throttle_history": ("minute",),
+    "lanes": ("charged_at",),
 }
 # finished_at of runs moves too; the run of this test is open.
 _STAYS = {
@@ -92,6 +93,7 @@ def _fill(session: Session) -> None:
         "INSERT INTO taskplatform.breakers (name, state, until) VALUES ('b', 'open', now())"
     )
     session.execute("INSERT INTO taskplatform.breaker_counts VALUES ('b', now(), 1, 1)")
+    session.execute("INSERT INTO taskplatform.lanes (queue, lane, vtime) VALUES ('q', 'l', 0)")
 
 
 def test_every_stored_moment_moves_but_infinite_ones(database_url: str) -> None:
