@@ -18,8 +18,8 @@ _MOVES = (
     """,
     f"""
     UPDATE taskplatform.work
-    SET due_at = due_at - {_BACK}, heartbeat_at = heartbeat_at - {_BACK}
-    WHERE due_at IS NOT NULL OR heartbeat_at IS NOT NULL
+    SET due_at = due_at - {_BACK}, heartbeat_at = heartbeat_at - {_BACK},
+        rank = rank - (%(seconds)s * 1000000)::bigint
     """,
     f"""
     UPDATE taskplatform.waits

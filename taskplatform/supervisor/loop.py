@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 BUSY_TICK = 0.025
 _LEAST_TICK = 0.002
 # With a tick and the start of a shift, a quarter of a second.
-DISPATCH_EVERY = 0.2
+DISPATCH_EVERY = 0.18
 RESCUE_EVERY = 1.0
 REPORT_EVERY = 3.0
 PRUNE_EVERY = 60.0
