@@ -26,7 +26,6 @@ _MOMENTS = {
     "throttle_buckets": ("swept", "closed_until", "next_at"),
     "throttle_slices": ("at",),
     "throttle_history": ("minute",),
-    "lanes": ("charged_at",),
 }
 # finished_at of runs moves too; the run of this test is open.
 _STAYS = {
