@@ -264,6 +264,7 @@ def test_what_workers_tell_of_themselves_is_judged(session: Session) -> None:
             silent,
             0,
             ahead,
+            0.0,
             0,
         )
         return [found.check for found in health_checks.worker(Worker(*values))]

@@ -16,7 +16,7 @@ class Run:
     """One run. Moments are seconds of the model's own clock."""
 
     status: str
-    order: int
+    order: tuple[float, int]
     key: str | None = None
     owns_key: bool = False
     request: str | None = None
@@ -58,9 +58,10 @@ class Model:
         run, until = self.keys.get(key, (None, None))
         return None if until is not None and until <= self.now else run
 
-    def next_order(self) -> int:
+    def next_order(self, delay: float | None = None) -> tuple[float, int]:
+        """A place in line: by when it is to start first, then by when it was made."""
         self.orders += 1
-        return self.orders
+        return self.now + (delay or 0.0), self.orders
 
     def enqueue(
         self, id: UUID, key: str | None, request: str | None, delay: float | None, forced: bool
@@ -74,7 +75,8 @@ class Model:
                 return owner
             self.keys[key] = (id, None)
         due = self.now + delay if delay else None
-        self.runs[id] = Run("scheduled" if delay else "queued", self.next_order(), key, due=due)
+        status = "scheduled" if delay else "queued"
+        self.runs[id] = Run(status, self.next_order(delay), key, due=due)
         self.runs[id].owns_key = key is not None and not forced
         self.runs[id].request = request
         return id
