@@ -35,7 +35,7 @@ def _wait(connection: Session, view: RunView, branch: why.Branch) -> WaitView:
             step=branch.step, state="claimed", why=said, worker=branch.worker, queue=branch.queue
         )
     if not branch.waits:
-        return _ready(branch, why.line(connection, branch))
+        return _ready(branch, why.line(connection, view.id, branch))
     if branch.gate is not None:
         return gate_wait(connection, view.id, branch)
     return WaitView(
@@ -61,7 +61,7 @@ def _ready(branch: why.Branch, line: why.Line) -> WaitView:
 
 def _obstacle(branch: why.Branch, line: why.Line) -> str:
     if line.paused is not None:
-        return f"its pipeline is paused{f': {line.paused}' if line.paused else ''}"
+        return line.paused
     if not line.serving:
         return f"no worker serves queue {branch.queue}: start one with -Q {branch.queue}"
     if not line.knowing:
@@ -105,6 +105,8 @@ def _reason(view: RunView, branch: why.Branch) -> str:
             return f"it waits for{named or ' an event'}"
         case "children":
             return f"it waits for{named or ' what it started'}{_children(view)}"
+        case "paused" if named.startswith((" owner ", " key ")):
+            return f"it waits for{named}"
         case "paused":
             return f"its pipeline is paused{f':{named}' if named else ''}: resume it to go on"
         case "breaker":

@@ -60,8 +60,18 @@ SELECT
                   WHERE h.worker = k.id AND EXISTS (
                       SELECT FROM taskplatform.work held WHERE held.holder = h.id))), 0) AS busy,
     coalesce(sum(k.claims_per_second), 0)::double precision AS per_second,
-    (SELECT coalesce(p.why, '') FROM taskplatform.pauses p
-     WHERE p.pipeline = %(pipeline)s) AS paused
+    (SELECT one.what || ' is paused' || coalesce(': ' || one.why, '') FROM (
+        SELECT 'its pipeline' AS what, p.why FROM taskplatform.pauses p
+        WHERE p.pipeline = %(pipeline)s
+        UNION ALL
+        SELECT 'its ' || p.kind || ' ' || p.name, p.why
+        FROM taskplatform.runs r JOIN taskplatform.wider_pauses p
+          ON (p.kind = 'queue' AND p.name = %(queue)s)
+          OR (p.kind = 'owner' AND p.name = r.owner)
+          OR (p.kind = 'key' AND p.pipeline = r.pipeline AND p.name = r.key)
+        WHERE r.id = %(run_id)s) AS one
+     WHERE (SELECT true FROM taskplatform.canaries c WHERE c.run_id = %(run_id)s) IS NULL
+     LIMIT 1) AS paused
 FROM taskplatform.workers k
 WHERE k.lease_until > clock_timestamp() AND %(queue)s = ANY (k.queues)
 """
@@ -93,7 +103,7 @@ class Line:
 
     `before` are those that come first in its lane, of the `lanes` that share the queue; `serving`
     the workers of the queue, of which `knowing` know the pipeline; `seats` and `busy` are places
-    for a body; `per_second` is how much was claimed lately. `paused` is why the pipeline is.
+    for a body; `per_second` is how much was claimed lately. `paused` says which pause it is under.
     """
 
     before: int
@@ -112,9 +122,10 @@ def branches(connection: Session, run_id: UUID, most: int) -> Sequence[Branch]:
     return cursor.execute(_BRANCHES, (run_id, most)).fetchall()
 
 
-def line(connection: Session, branch: Branch) -> Line:
+def line(connection: Session, run_id: UUID, branch: Branch) -> Line:
     """Where a ready branch stands in its queue, counted up to MOST."""
     values = {
+        "run_id": run_id,
         "work_id": branch.work_id,
         "queue": branch.queue,
         "lane": branch.lane,

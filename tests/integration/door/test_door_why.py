@@ -7,7 +7,7 @@ from taskplatform.client.pausing import pause
 from taskplatform.client.pipeline import Pipeline
 from taskplatform.client.run import Run
 from taskplatform.client.view import WaitView
-from taskplatform.storage import workers
+from taskplatform.storage import paused, workers
 from taskplatform.storage.connection import Session
 from taskplatform.storage.settlement import Keep, PutBack
 from tests.integration.door.conftest import Order, Worker
@@ -111,3 +111,22 @@ def test_a_parked_run_and_a_paused_one(
     paused = orders.enqueue(Order(number="2"))
     pause("orders", "the API is down")
     assert "its pipeline is paused: the API is down" in _one(paused).why
+
+
+def test_a_pause_of_more_than_a_pipeline_is_named(
+    orders: Pipeline[Order], worker: Worker, connection: Session
+) -> None:
+    """W13: ready work of a paused queue, owner or key is not touched, but says so."""
+    assert worker.connection
+    run = orders.enqueue(Order(number="1", user="ada"))
+    for kind, name, pipeline in (
+        ("queue", "taskplatform", ""),
+        ("owner", "ada", ""),
+        ("key", "1", "orders"),
+    ):
+        paused.pause(connection, kind, name, "on holiday", pipeline=pipeline)
+        wait = _one(run)
+        assert f"its {kind} {name} is paused: on holiday" in wait.why
+        assert wait.starts_at is None
+        paused.resume(connection, kind, name, pipeline=pipeline)
+    assert "is paused" not in _one(run).why
