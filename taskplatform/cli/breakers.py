@@ -26,7 +26,7 @@ from taskplatform.storage.breakers import Told
 
 @click.group()
 def breakers() -> None:
-    """Breakers of APIs outside: their state, and opening and closing them by hand.
+    """Breakers of APIs outside: their state, opened and closed by hand.
 
     \b
     taskplatform breakers list

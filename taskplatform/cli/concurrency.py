@@ -28,7 +28,7 @@ _LARGEST = 100_000
 
 @click.group()
 def concurrency() -> None:
-    """Concurrency limits: how much of them is taken, and changing them without a deploy.
+    """Concurrency limits: how much of them is taken, and changes.
 
     \b
     taskplatform concurrency list

@@ -25,9 +25,15 @@ COMMANDS = {
     "owners": ("owners", "Pause and resume what runs for an owner."),
     "keys": ("keys", "Pause and resume single keys of a pipeline."),
     "throttles": ("throttles", "Rate limits: what is used, what waits; set and reset them."),
-    "concurrency": ("concurrency", "Concurrency limits: who has how much of them, and changes."),
-    "breakers": ("breakers", "Breakers of APIs outside: their state, opened and closed by hand."),
-    "fairness": ("fairness", "Who shares the queues, and what they have used."),
+    "concurrency": (
+        "concurrency",
+        "Concurrency limits: how much of them is taken, and changes.",
+    ),
+    "breakers": (
+        "breakers",
+        "Breakers of APIs outside: their state, opened and closed by hand.",
+    ),
+    "fairness": ("fairness", "Who shares the queues, with what weight, and what they have used."),
     "workers": ("workers", "Which workers are alive, and what they serve."),
     "db": ("db", "Bring the database to the newest schema."),
     "doctor": ("doctor", "Check the installation and say what to do."),

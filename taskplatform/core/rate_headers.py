@@ -11,7 +11,7 @@ LONGEST = 24 * 3600.0
 # Without a word of when, a refusal holds back for a window, but no longer than this.
 UNSAID = 60.0
 
-_NUMBER = re.compile(r"\s*(\d{1,15}(?:\.\d{1,6})?)\s*(?:;.*)?$")
+_NUMBER = re.compile(r"(\d{1,15}(?:\.\d{1,6})?)\s*(?:;.*)?$")
 _REMAINING = re.compile(r"\b(?:remaining|r)=(\d+)")
 _RESET = re.compile(r"\b(?:reset|t)=(\d+)")
 # A moment, not a number of seconds from now; in seconds, and in milliseconds.
@@ -64,7 +64,7 @@ def _after(value: str, here: datetime) -> float | None:
 
 
 def _number(value: str) -> float | None:
-    found = _NUMBER.match(value)
+    found = _NUMBER.match(value.lstrip())
     return float(found[1]) if found else None
 
 

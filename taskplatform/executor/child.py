@@ -128,13 +128,15 @@ class Child:
             return self._asking(lambda: self._claim_next(queues))
 
     def _claim_next(self, queues: Sequence[str]) -> tuple[list[Claimed], bool]:
-        paused, limit = self.link.paused, self.link.pace.claiming(self.costs.limit())
+        paused = self.link.paused
         others, pipelines = paused.open(self.connection, queues)
         who: dict[str, Any] = {
             "holder": self._holder(),
             "after": self.last_epoch,
             "needs": self._needs.of_maps(),
         }
+        # Asked now: whoever has only just connected may have to be slow.
+        limit = self.link.pace.claiming(self.costs.limit())
         if canary := paused.canary(partial(claim_canary, **who), self.connection, queues):
             return canary, True
         take = partial(claim, **who, limit=limit, budget=BUDGET)

@@ -65,6 +65,8 @@ _MOVES = (
     f"UPDATE taskplatform.lanes SET charged_at = charged_at - {_BACK}",
     f"UPDATE taskplatform.crashes SET crashed_at = crashed_at - {_BACK}",
     f"UPDATE taskplatform.pauses SET since = since - {_BACK}",
+    f"UPDATE taskplatform.wider_pauses SET since = since - {_BACK}",
+    f"UPDATE taskplatform.canaries SET since = since - {_BACK}",
 )
 
 

@@ -23,6 +23,8 @@ _MOMENTS = {
     "breakers": ("since", "until"),
     "breaker_counts": ("began",),
     "lanes": ("charged_at",),
+    "wider_pauses": ("since",),
+    "canaries": ("since",),
     "throttle_buckets": ("swept", "closed_until", "next_at"),
     "throttle_slices": ("at",),
     "throttle_history": ("minute",),
@@ -72,6 +74,8 @@ def _fill(session: Session) -> None:
         (run,),
     )
     session.execute("INSERT INTO taskplatform.pauses (pipeline, reason) VALUES ('p', 'paused')")
+    session.execute("INSERT INTO taskplatform.wider_pauses (kind, name) VALUES ('queue', 'q')")
+    session.execute("INSERT INTO taskplatform.canaries (run_id) VALUES (%s)", (run,))
     session.execute(
         "INSERT INTO taskplatform.crashes (pipeline, run_id, step_name) VALUES ('p', %s, 's')",
         (run,),

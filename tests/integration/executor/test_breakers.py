@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable
 from time import monotonic_ns
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
@@ -16,7 +15,7 @@ from taskplatform.core.retry import Retry
 from taskplatform.errors import Permanent, RetryAfter
 from taskplatform.executor.notes import Note
 from taskplatform.middleware import known
-from taskplatform.storage import breakers, clock, workers
+from taskplatform.storage import breakers, clock
 from taskplatform.storage.dispatch import release_due
 from taskplatform.supervisor.gates import Gates
 from taskplatform.supervisor.rescue import Loss
@@ -30,17 +29,7 @@ API = Breaker("api", failures=0.5, minimum=4, window="1m", cool_down="30s", ramp
 @pytest.fixture(autouse=True)
 def alive(house: House) -> None:
     """A worker that serves what stands in line."""
-    workers.report(
-        house.stage.connection,
-        id=uuid4(),
-        name="w",
-        host="here",
-        pid=1,
-        pool="solo",
-        concurrency=1,
-        queues=["default"],
-        pipelines=["p", "other"],
-    )
+    house.stage.serve("default", "p", "other")
 
 
 class Api:

@@ -2,7 +2,7 @@
 
 import threading
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 
@@ -11,7 +11,7 @@ from taskplatform.core.pipeline import Declaration
 from taskplatform.core.retry import Retry
 from taskplatform.errors import Permanent
 from taskplatform.settings import get_settings
-from taskplatform.storage import clock, workers
+from taskplatform.storage import clock
 from taskplatform.storage.cancel import cancel
 from taskplatform.storage.dispatch import release_due
 from taskplatform.testing.worker import worker
@@ -23,17 +23,7 @@ from tests.integration.races.stage import wait_until
 @pytest.fixture(autouse=True)
 def alive(house: House) -> None:
     """A worker that serves what stands in line."""
-    workers.report(
-        house.stage.connection,
-        id=uuid4(),
-        name="w",
-        host="here",
-        pid=1,
-        pool="solo",
-        concurrency=1,
-        queues=["default"],
-        pipelines=["p"],
-    )
+    house.stage.serve("default", "p")
 
 
 class Inside:

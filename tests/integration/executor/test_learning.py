@@ -3,14 +3,13 @@
 import asyncio
 from collections.abc import Callable
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
 from taskplatform import RetryAfter, Throttle, testing
 from taskplatform.core import registry
 from taskplatform.core.pipeline import Declaration
-from taskplatform.storage import clock, throttle_lines, throttle_views, workers
+from taskplatform.storage import clock, throttle_lines, throttle_views
 from taskplatform.storage.dispatch import release_due
 from tests.integration.executor.house import Count, House, Number
 
@@ -27,17 +26,7 @@ def declared(body: Callable[[int], int], *throttles: Throttle) -> Declaration[Nu
 
 
 def serve(house: House) -> None:
-    workers.report(
-        house.stage.connection,
-        id=uuid4(),
-        name="w",
-        host="here",
-        pid=1,
-        pool="solo",
-        concurrency=1,
-        queues=["default"],
-        pipelines=["p"],
-    )
+    house.stage.serve("default", "p")
 
 
 def states(house: House) -> list[tuple[Any, ...]]:

@@ -3,7 +3,7 @@
 import threading
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from taskplatform.client.shape import run_view
 from taskplatform.client.view import WaitView
@@ -13,23 +13,13 @@ from taskplatform.core.concurrency import Concurrency
 from taskplatform.core.pipeline import Declaration
 from taskplatform.core.retry import Retry
 from taskplatform.core.throttle import Throttle
-from taskplatform.storage import breakers, history, workers
+from taskplatform.storage import breakers, history
 from tests.integration.executor.house import House, Number
 from tests.integration.races.stage import wait_until
 
 
 def _alive(house: House) -> None:
-    workers.report(
-        house.stage.connection,
-        id=uuid4(),
-        name="w",
-        host="here",
-        pid=1,
-        pool="solo",
-        concurrency=1,
-        queues=["default"],
-        pipelines=["p"],
-    )
+    house.stage.serve("default", "p")
 
 
 def _wait(house: House, run: UUID) -> WaitView:

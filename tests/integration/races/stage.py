@@ -8,7 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
 from taskplatform.core.ids import uuid7
-from taskplatform.storage import leases
+from taskplatform.storage import leases, workers
 from taskplatform.storage.claim import Claimed, claim
 from taskplatform.storage.connection import Session, connect
 from taskplatform.storage.enqueue import enqueue
@@ -77,6 +77,20 @@ class Stage:
         connection = connect(self.url)
         self._exits.callback(connection.close)
         return connection
+
+    def serve(self, queue: str, *pipelines: str) -> None:
+        """Tell that a worker serves them: what nobody serves is not let go out of a line."""
+        workers.report(
+            self.connection,
+            id=uuid7(),
+            name="w",
+            host="here",
+            pid=1,
+            pool="solo",
+            concurrency=1,
+            queues=[queue],
+            pipelines=pipelines,
+        )
 
     def racer(self) -> Racer:
         """Another session in a thread of its own."""

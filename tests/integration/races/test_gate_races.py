@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from math import inf
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 
 from taskplatform.core.disposition import InLine
-from taskplatform.storage import clock, gates, pauses, workers
+from taskplatform.storage import clock, gates, pauses
 from taskplatform.storage.cancel import cancel
 from taskplatform.storage.claim import Claimed
 from taskplatform.storage.connection import Session
@@ -29,21 +29,7 @@ PLACE = InLine(GATE)
 @pytest.fixture(autouse=True)
 def worker(stage: Stage) -> None:
     """Somebody serves what stands in line."""
-    serve(stage, ["q"], ["p"])
-
-
-def serve(stage: Stage, queues: Sequence[str], pipelines: Sequence[str]) -> None:
-    workers.report(
-        stage.connection,
-        id=uuid4(),
-        name="w",
-        host="here",
-        pid=1,
-        pool="solo",
-        concurrency=1,
-        queues=queues,
-        pipelines=pipelines,
-    )
+    stage.serve("q", "p")
 
 
 def in_line(one: Claimed, line: InLine, delay: float = inf) -> Settlement:
@@ -155,7 +141,7 @@ def test_a_newcomer_does_not_overtake_and_who_was_let_go_has_a_place(stage: Stag
 
 def test_what_nobody_claims_keeps_its_queue_back_and_no_other(stage: Stage) -> None:
     """G5: the workers of one queue are busy, the line's other queues go on."""
-    serve(stage, ["r"], ["x"])
+    stage.serve("r", "x")
     busy = stand(stage, 3)
     other = stand(stage, 2, queue="r", pipeline="x")
 
@@ -187,7 +173,7 @@ def test_what_no_worker_serves_or_is_paused_is_in_nobodys_way(stage: Stage) -> N
     served = stand(stage, 2)
 
     assert let_go(stage, 1) == [served[0]]
-    serve(stage, ["r"], ["x"])
+    stage.serve("r", "x")
     pauses.pause(stage.connection, "x", None)
     assert let_go(stage, 1) == [served[1]]
     pauses.resume(stage.connection, "x")

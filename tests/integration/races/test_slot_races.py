@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from taskplatform.core.disposition import InLine
-from taskplatform.storage import leases, slots, workers
+from taskplatform.storage import leases, slots
 from taskplatform.storage.cancel import cancel
 from taskplatform.storage.claim import Claimed
 from taskplatform.storage.connection import Session
@@ -29,17 +29,7 @@ GATE = gate_of("concurrency", "api", "a")
 @pytest.fixture(autouse=True)
 def worker(stage: Stage) -> None:
     """Somebody serves what stands in line."""
-    workers.report(
-        stage.connection,
-        id=uuid4(),
-        name="w",
-        host="here",
-        pid=1,
-        pool="solo",
-        concurrency=1,
-        queues=["q"],
-        pipelines=["p"],
-    )
+    stage.serve("q", "p")
 
 
 def take(session: Session, one: Claimed, most: int = 2, *gates: str) -> Full | None:

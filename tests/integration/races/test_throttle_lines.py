@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from math import inf
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 
 from taskplatform.core.disposition import InLine
-from taskplatform.storage import clock, gates, limits, throttle_lines, throttles, workers
+from taskplatform.storage import clock, gates, limits, throttle_lines, throttles
 from taskplatform.storage.connection import Session
 from taskplatform.storage.dispatch import outlook, release_due
 from taskplatform.storage.settle import settle
@@ -22,17 +22,7 @@ API = Wanted("api", "", LIMIT, WINDOW)
 @pytest.fixture(autouse=True)
 def worker(stage: Stage) -> None:
     """Somebody serves what stands in line."""
-    workers.report(
-        stage.connection,
-        id=uuid4(),
-        name="w",
-        host="here",
-        pid=1,
-        pool="solo",
-        concurrency=1,
-        queues=["q"],
-        pipelines=["p"],
-    )
+    stage.serve("q", "p")
 
 
 def ask_all(stage: Stage, wanted: Wanted = API) -> tuple[list[UUID], list[UUID]]:
