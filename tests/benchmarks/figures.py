@@ -51,7 +51,7 @@ FIGURES: dict[str, Figure] = {
     "memory.child.pss": Figure("idle worker, 10 children, per pool child, PSS", "MB"),
     "memory.child.rss": Figure("idle worker, 10 children, per pool child, RSS", "MB"),
     "memory.growth": Figure(
-        "idle worker, 10 children, growth over a backlog of 20,000 runs, PSS", "MB"
+        "idle worker, 10 children, growth over a backlog of 20,000 runs, PSS but files", "MB"
     ),
     "idle.cpu": Figure("idle system, CPU of worker and servers", "% of a core"),
     "idle.transactions": Figure("idle system, transactions", "/s"),

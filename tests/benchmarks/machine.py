@@ -16,10 +16,14 @@ class _Process(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """MB of processes: shared pages in equal parts to those that share them, or in full to each."""
+    """MB of processes: shared pages in equal parts to those that share them, or in full to each.
+
+    `own` is the first without the pages of files.
+    """
 
     pss: float
     rss: float
+    own: float
 
 
 def cpu_seconds(roots: Iterable[int]) -> float:
@@ -35,15 +39,15 @@ def descendants(roots: Iterable[int]) -> list[int]:
 
 def memory(pids: Iterable[int]) -> Memory:
     """Of these processes together, without their descendants."""
-    pss = rss = 0
+    pss = rss = files = 0
     for pid in pids:
         try:
             lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
         except (FileNotFoundError, ProcessLookupError):
             continue
         sizes = {line.split(":")[0]: int(line.split()[1]) for line in lines}
-        pss, rss = pss + sizes["Pss"], rss + sizes["Rss"]
-    return Memory(pss / 1024, rss / 1024)
+        pss, rss, files = pss + sizes["Pss"], rss + sizes["Rss"], files + sizes["Pss_File"]
+    return Memory(pss / 1024, rss / 1024, (pss - files) / 1024)
 
 
 def describe() -> dict[str, object]:
