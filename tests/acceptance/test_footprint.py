@@ -12,7 +12,7 @@ from tests.benchmarks.rounds import take
 from tests.benchmarks.servers import Servers, servers
 from tests.benchmarks.session import Found, Plan
 
-SMALL = Plan(seconds=0.3, lone=20, silences=1, backlog=6_000, io=100, idle=3.0)
+SMALL = Plan(seconds=0.3, lone=20, silences=1, backlog=6_000, io=100, idle=5.0)
 
 MOST_COMMITS_LOADED = 0.5
 MOST_COMMITS_IDLE = 8.0

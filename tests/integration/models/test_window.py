@@ -16,6 +16,7 @@ LIMIT, WINDOW = 10, 1000.0
 LEAST, MOST = WINDOW * (1 + VALID_SHARE), WINDOW * (1 + VALID_SHARE) * (1 + 1 / SLICES)
 # So long a test's own statements may take, which is time that passes, too.
 PLAY = 5.0
+MOMENT = 20.0
 
 
 class Window(RuleBasedStateMachine):
@@ -56,13 +57,13 @@ class Window(RuleBasedStateMachine):
             assert answer.seconds == float("inf")
             return
         # It says when: a moment before that there is no room yet, a moment after there is.
-        self.leap(max(answer.seconds - WINDOW / 50, 0.0))
-        early = throttles.ask(self.stage.connection, [wanted])
-        assert isinstance(early, Grant) is (answer.seconds <= WINDOW / 50)
-        if not isinstance(early, Grant):
-            self.leap(WINDOW / 50)
-            late = throttles.ask(self.stage.connection, [wanted])
-            assert isinstance(late, Grant)
+        wait = answer.seconds
+        if wait > MOMENT:
+            self.leap(wait - MOMENT)
+            assert not isinstance(throttles.ask(self.stage.connection, [wanted]), Grant)
+            wait = MOMENT
+        self.leap(wait)
+        assert isinstance(throttles.ask(self.stage.connection, [wanted]), Grant)
         self.grants.append((self.now(), weight))
 
     @rule(seconds=st.sampled_from([1.0, 90.0, 250.0, 500.0, 1100.0]))
