@@ -102,6 +102,7 @@ class Declaration(Declaring, Generic[In, Out]):
         if problem := dedup.problem():
             raise self.error(problem)
         self.singleton, self.debounce, self.batch = singleton, debounce, batch
+        self.dedups = singleton != "return" or debounce is not None or batch is not None
         self.inputs = Inputs(
             name,
             input,

@@ -8,7 +8,7 @@ work, so at most the bodies that ended within that time are uncommitted when a c
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from time import monotonic
 from typing import Any
 
@@ -28,6 +28,7 @@ from taskplatform.executor.branch import Branch, open_branch
 from taskplatform.executor.child import Child
 from taskplatform.executor.company import Pending
 from taskplatform.executor.ending import fails
+from taskplatform.executor.garbage import seldom_collected
 from taskplatform.executor.impatience import Impatience
 from taskplatform.executor.rests import move, rests, spawn
 from taskplatform.storage.claim import Claimed
@@ -69,8 +70,12 @@ class Batch:
     def _execute(self, claimed: Sequence[Claimed]) -> None:
         self._child.slot.revoke = self._child.slot.owes = False
         wave = self._open(claimed)
-        # The first outcome of a lone branch is committed at once: nobody has to be impatient.
-        with Impatience(self.commit) if len(wave) > 1 else nullcontext():
+        with ExitStack() as stack:
+            # The first outcome of a lone branch is committed at once: nobody has to be impatient.
+            if len(wave) > 1:
+                stack.enter_context(Impatience(self.commit))
+                if self._child.time_limit.available:
+                    stack.enter_context(seldom_collected())
             while wave:
                 self._child.slot.batch = len(wave)
                 self._room = verdict.Room()

@@ -5,8 +5,8 @@ pass on by calling `proceed`. Around an enqueue it is a generator: it may refuse
 pass on by its one `yield`. The application's own stand outside of the platform's.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from taskplatform.core.step import Step
 from taskplatform.middleware.batch import batch
@@ -26,6 +26,7 @@ AROUND_ENQUEUE: tuple[AroundEnqueue, ...] = (singleton, debounce, batch)
 AROUND_STEP: tuple[AroundStep, ...] = (breaker, concurrency, throttle)
 
 _PLATFORMS = tuple(contextmanager(one) for one in AROUND_ENQUEUE)
+_NOTHING = nullcontext()
 
 __all__ = [
     "AROUND_ENQUEUE",
@@ -48,8 +49,7 @@ def around(step: Step) -> Sequence[AroundStep]:
     return (*own, *AROUND_STEP) if step.is_limited else own
 
 
-@contextmanager
-def enqueuing(call: Enqueuing) -> Iterator[None]:
-    """Be inside of all that is put around an enqueue."""
-    with entered((*own_enqueue(), *_PLATFORMS), call):
-        yield
+def enqueuing(call: Enqueuing) -> AbstractContextManager[object]:
+    """Be inside of all that is put around an enqueue; around most there is nothing."""
+    around = (*own_enqueue(), *_PLATFORMS) if call.declaration.dedups else own_enqueue()
+    return entered(around, call) if around else _NOTHING

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from taskplatform.storage import gates
+from taskplatform.storage import direct, gates
 from taskplatform.storage.connection import Session, one_trip
 
 # A grant that was not used within this share of the window is void.
@@ -250,7 +250,7 @@ def ask(
     ]
     if refusals:
         return max(refusals, key=lambda one: one.seconds)
-    connection.execute(_FLUSH)
+    direct.ask(connection, _FLUSH, {})
     return Grant([row[4] for row in rows], rows[0][5])
 
 
@@ -263,10 +263,7 @@ def give_back(connection: Session, wanted: Sequence[Wanted], grant: Grant) -> No
 
 
 def _ask(connection: Session, values: dict[str, Any]) -> list[tuple[Any, ...]]:
-    with one_trip(connection):
-        connection.execute(_LOCK, values)
-        answer = connection.execute(_ASK, values)
-    return answer.fetchall()
+    return direct.ask_all(connection, [_LOCK, _ASK], values)[1]
 
 
 def close(connection: Session, wanted: Wanted, seconds: float, why: str) -> None:

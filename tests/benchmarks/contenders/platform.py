@@ -18,7 +18,7 @@ from tests.benchmarks.waiting import wait_for
 
 # How often it is asked, after the last body, whether the run's end is committed: on the platform's
 # account.
-_ASK = 0.0002
+_ASK = 0.00005
 
 
 class Number(BaseModel):
