@@ -17,7 +17,7 @@ from tests.chaos.mutants import become
 from tests.chaos.scarce import Wish, burst, lone, made, pack, scarce
 
 KINDS = {"scarce": scarce, "pack": pack, "burst": burst, "lone": lone}
-SHARES = (45, 25, 20, 10)
+SHARES = (35, 30, 25, 10)
 LAST = {"scarce": "press", "pack": "ship", "burst": "once"}
 
 

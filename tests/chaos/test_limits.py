@@ -31,7 +31,7 @@ def test_limits_in_a_storm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     """Q22, G8, G7, Q8, Q14, W13: no limit is passed, and each caller gets what is his."""
     seed = int(os.environ.get("CHAOS_SEED", random.randrange(10**6)))
     load = Load(
-        folder="", api="", seed=seed, many=300, rate=12.0, most=150.0, on=True, pipeline="scarce"
+        folder="", api="", seed=seed, many=250, rate=10.0, most=150.0, on=True, pipeline="scarce"
     )
     folder = tmp_path / "history"
     verdict, seconds = storm(folder, Storm(seed, FAULTS, load, pause=0.6, settle=60.0, least=12))
