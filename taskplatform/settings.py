@@ -56,6 +56,9 @@ class Settings(BaseSettings):
     breaker_crashes: int = Field(
         5, ge=0, description="crashes in a minute that pause a pipeline; 0: never"
     )
+    retry_budget: float = Field(
+        0.2, gt=0, le=1, description="share of its slots for the retries of a failing pipeline"
+    )
     priority_ageing: float = Field(
         60.0, gt=0, le=3600, description="seconds that a point of priority puts work ahead"
     )

@@ -9,6 +9,7 @@ from celery.worker.consumer.tasks import Tasks
 
 from taskplatform.celery.bell import SHIFT_TASK
 from taskplatform.celery.complaints import shorten_complaints
+from taskplatform.celery.fullness import say_when_the_broker_is_full
 from taskplatform.celery.junk import JUNK, WINDOW, sample
 from taskplatform.celery.transport import guard_connections
 from taskplatform.celery.vetting import Flaw, vet_first_protocol, vet_task
@@ -31,6 +32,7 @@ class Guard(bootsteps.StartStopStep):
         # Now: the first connection is made before any step of the consumer has started.
         guard_connections(consumer.app)
         shorten_complaints()
+        say_when_the_broker_is_full()
         consumer.timer.call_repeatedly(WINDOW, JUNK.tell)
 
     def start(self, consumer: Any) -> None:

@@ -8,6 +8,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from taskplatform.celery.address import redis_url
+from taskplatform.celery.fullness import REMEDY
 from taskplatform.cli.finding import Finding, bad, good, odd
 from taskplatform.core.redaction import redact
 from taskplatform.errors import SettingsError
@@ -41,7 +42,7 @@ def broker(url: str, *, durable: bool = True) -> Iterator[Finding]:
         yield persistence(info)
     if is_full(info):
         what = "the broker's memory is full: it refuses rings and Celery's messages"
-        yield bad("memory", what, "raise maxmemory, or look what fills it: redis-cli --bigkeys")
+        yield bad("memory", what, REMEDY)
 
 
 def reachable(url: str, info: Mapping[str, Any]) -> Finding:

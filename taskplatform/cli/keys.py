@@ -30,7 +30,7 @@ def list_command(form: str) -> None:
 @keys.command()
 @click.argument("pipeline", metavar="PIPELINE")
 @click.argument("name", metavar="KEY")
-@click.option("--why", metavar="TEXT", help="Shown in the list.")
+@wider_pauses.why_option
 @output_option
 def pause(pipeline: str, name: str, why: str | None, form: str) -> None:
     """Let nothing of a key of a pipeline start until it is resumed.

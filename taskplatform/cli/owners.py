@@ -28,7 +28,7 @@ def list_command(form: str) -> None:
 
 @owners.command()
 @click.argument("name", metavar="OWNER")
-@click.option("--why", metavar="TEXT", help="Shown in the list.")
+@wider_pauses.why_option
 @output_option
 def pause(name: str, why: str | None, form: str) -> None:
     """Let nothing of an owner start until it is resumed.

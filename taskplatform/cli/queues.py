@@ -58,7 +58,7 @@ def list_command(form: str) -> None:
 
 @queues.command()
 @click.argument("name", metavar="QUEUE")
-@click.option("--why", metavar="TEXT", help="Shown in the list.")
+@wider_pauses.why_option
 @output_option
 def pause(name: str, why: str | None, form: str) -> None:
     """Let nothing of a queue start until it is resumed.

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+import rich_click as click
 from rich.text import Text
 
 from taskplatform.cli import place, words
@@ -11,6 +12,8 @@ from taskplatform.client import pausing
 from taskplatform.client.session import call
 from taskplatform.storage import paused
 from taskplatform.storage.paused import WiderPause
+
+why_option = click.option("--why", metavar="TEXT", help="Shown in the list.")
 
 
 def pause(kind: str, name: str, why: str | None, form: str, pipeline: str = "") -> None:

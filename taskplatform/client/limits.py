@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from taskplatform.client.view import GateView, HolderView, WaitView
-from taskplatform.storage import breakers, gates, throttle_views, usage
+from taskplatform.storage import breakers, gates, retry_budgets, throttle_views, usage
 from taskplatform.storage.connection import Session
 from taskplatform.storage.gates import Standing, gate_of
 from taskplatform.storage.why import Branch
@@ -28,7 +28,7 @@ def gate_wait(connection: Session, run_id: UUID, branch: Branch) -> WaitView:
     return WaitView(
         step=branch.step,
         state="waiting",
-        why=f"it waits for {kind} {shown}, {_said(gate)}; {many}",
+        why=f"it waits for {gate.kind} {shown}, {_said(gate)}; {many}",
         reason=branch.reason,
         due_at=branch.due_at,
         queue=branch.queue,
@@ -97,10 +97,25 @@ def _breaker(connection: Session, branch: Branch, place: Standing) -> Seen:  # n
     return GateView(kind=kind, name=name, key=key, state=state, room_at=told.until), None
 
 
+def _retry_budget(connection: Session, branch: Branch, place: Standing) -> Seen:  # noqa: ARG001
+    _, name, key = (branch.gate or "").split(":", 2)
+    gate = GateView(kind="retry budget", name=name, key=key)
+    told = retry_budgets.told(connection, name)
+    if told is None:
+        return gate.model_copy(update={"state": "over: fewer attempts fail"}), datetime.now(UTC)
+    minutes = retry_budgets.WINDOW // 60
+    state = (
+        f"in force: {told.failed} of {told.ended} attempts failed in the last {minutes} minutes; "
+        f"{told.most} {'retry is' if told.most == 1 else 'retries are'} allowed at once"
+    )
+    return gate.model_copy(update={"most": told.most, "used": told.used, "state": state}), None
+
+
 _KINDS: dict[str, Callable[[Session, Branch, Standing], Seen]] = {
     "throttle": _throttle,
     "concurrency": _concurrency,
     "breaker": _breaker,
+    retry_budgets.KIND: _retry_budget,
 }
 
 

@@ -23,6 +23,7 @@ from taskplatform.executor.own_transaction import OwnTransaction
 from taskplatform.executor.reports import Reporter
 from taskplatform.executor.slot import Slot
 from taskplatform.executor.slots import SlotTable
+from taskplatform.executor.tally import Tally
 from taskplatform.executor.time_limit import TimeLimit
 from taskplatform.storage import leases
 from taskplatform.storage.backoff import Backoff
@@ -71,6 +72,7 @@ class Child:
         self.instrument: Instrument = instrument or Silent()
         self.costs = Costs()
         self.lanes = Lanes(self.costs, ageing)
+        self.tally = Tally()
         self.time_limit = TimeLimit(lambda: self.slot.interrupt)
         self.reporter: Reporter | None = None
         self.own_transaction = OwnTransaction(url, f"taskplatform {worker_name} body")
@@ -78,8 +80,7 @@ class Child:
         self.backoff = Backoff(_FIRST_PAUSE)
         self.leaving = False
         self._parent = parent
-        self.last_epoch = 0
-        self._doubtful_holder = 0
+        self.last_epoch = self._doubtful_holder = 0
         self._needs = Needs()
         self.served: frozenset[str] = frozenset()
         self._woken: Counter[str] = Counter()
@@ -163,6 +164,7 @@ class Child:
 
     def ready(self, queues: Sequence[str]) -> bool:
         """Tell whether there is anything to claim; False also when nobody can tell."""
+        self.tally.tell(self.look, self.link.paused.now.failing)
         try:
             with self.lock:
                 return self._asking(lambda: self.link.paused.any_ready(self.connection, queues))

@@ -129,6 +129,7 @@ class Crowd(Batch):
                 held = [(one.seat, one.epoch) for one in ended]
                 self._guarded(held, partial(self._commit_all, ended))
             self._leave_behind()
+            self._child.tally.tell(self._child.look, self._child.link.paused.now.failing)
 
     def _collect(self) -> tuple[list[Ended], bool]:
         ended: list[Ended] = []

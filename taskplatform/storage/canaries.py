@@ -3,18 +3,9 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from taskplatform.errors import Conflict, RunNotFound
 from taskplatform.storage.connection import Session, one_trip
 from taskplatform.storage.join_sql import DERIVE
-
-_LOCK_RUN = """
-SELECT status, finished_at IS NOT NULL FROM taskplatform.runs WHERE id = %(run_id)s
-FOR NO KEY UPDATE
-"""
-
-_LOCK_WORK = """
-SELECT FROM taskplatform.work WHERE run_id = %(run_id)s ORDER BY id FOR UPDATE
-"""
+from taskplatform.storage.unended import lock_unended
 
 _NOTE = """
 INSERT INTO taskplatform.canaries (run_id) VALUES (%(run_id)s) ON CONFLICT DO NOTHING
@@ -57,14 +48,8 @@ def start(connection: Session, run_id: UUID) -> list[str]:
     """
     values = {"run_id": run_id}
     with connection.transaction():
-        found = connection.execute(_LOCK_RUN, values).fetchone()
-        if found is None:
-            raise RunNotFound(f"there is no run {run_id}")
-        status, ended = found
-        if ended:
-            raise Conflict(f"run {run_id} is {status}: there is nothing to start")
+        lock_unended(connection, run_id, "there is nothing to start")
         with one_trip(connection):
-            connection.execute(_LOCK_WORK, values)
             connection.execute(_NOTE, values)
             connection.execute(_LET_GO, values)
             connection.execute(DERIVE, {"runs": [run_id], "given_back": False})

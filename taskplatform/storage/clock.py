@@ -50,6 +50,9 @@ _MOVES = (
     # Far away first: two of one breaker would be at one time for a moment.
     f"UPDATE taskplatform.breaker_counts SET began = began - {_BACK} - interval '300000 days'",
     "UPDATE taskplatform.breaker_counts SET began = began + interval '300000 days'",
+    f"UPDATE taskplatform.attempt_counts SET began = began - {_BACK} - interval '300000 days'",
+    "UPDATE taskplatform.attempt_counts SET began = began + interval '300000 days'",
+    f"UPDATE taskplatform.retry_budgets SET since = since - {_BACK}",
     f"UPDATE taskplatform.limits SET changed_at = changed_at - {_BACK}",
     f"""
     UPDATE taskplatform.throttle_buckets

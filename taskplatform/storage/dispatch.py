@@ -3,14 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from taskplatform.storage import retry_budgets
 from taskplatform.storage.connection import Session
 from taskplatform.storage.direct import ask
 
 BATCH = 200
 
-# The run row is locked before the work row; a busy one is left to the next round.
+# The run row is locked before the work row; a busy one is left to the next round. What stood in a
+# line before says for what it waited, and is not held back again.
 _DUE = """
-SELECT w.id, w.run_id FROM taskplatform.work w
+SELECT w.id, CASE WHEN w.reason = 'retry' AND w.waiting_for IS NULL THEN (
+           SELECT true FROM taskplatform.retry_budgets b WHERE b.pipeline = w.pipeline) END
+FROM taskplatform.work w
 JOIN taskplatform.runs r ON r.id = w.run_id
 WHERE w.due_at <= clock_timestamp()
 ORDER BY w.due_at LIMIT %s
@@ -73,6 +77,8 @@ def release_due(connection: Session) -> dict[str, int]:
             return {}
         ids = [row[0] for row in due]
         connection.execute(_LOCK, (ids,))
+        if budgeted := [id for id, in_force in due if in_force]:
+            retry_budgets.hold_back(connection, budgeted)
         return dict(connection.execute(_RELEASE, (ids,)).fetchall())
 
 

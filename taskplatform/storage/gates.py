@@ -42,6 +42,12 @@ SELECT NOT {IN_FRONT.format(gate="%(gate)s", work_id="%(work_id)s")},
        {RESERVED.format(gate="%(gate)s", work_id="%(work_id)s")}
 """
 
+# Gates that nobody else is busy with, for who looks at them all.
+LOCK_IDLE = """
+SELECT gate, most FROM unnest(%(gates)s::text[], %(limits)s::integer[]) AS given(gate, most)
+WHERE pg_try_advisory_xact_lock(hashtextextended(gate, 1))
+"""
+
 _USED = """
 DELETE FROM taskplatform.reservations WHERE work_id = %s AND gate = ANY (%s::text[])
 """

@@ -12,6 +12,8 @@ _STANDING = """
 SELECT 'pipeline', '', pipeline FROM taskplatform.pauses
 UNION ALL SELECT kind, pipeline, name FROM taskplatform.wider_pauses
 UNION ALL SELECT 'run', '', run_id::text FROM taskplatform.canaries
+UNION ALL SELECT DISTINCT 'failing', '', pipeline FROM taskplatform.attempt_counts
+UNION ALL SELECT 'failing', '', pipeline FROM taskplatform.retry_budgets
 """
 
 # Something of it was set aside, and nothing pauses it any more.
@@ -63,13 +65,17 @@ class WiderPause:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """All that is paused at a moment; `canaries` are the runs that go on."""
+    """All that is paused at a moment; `canaries` are the runs that go on.
+
+    `failing` are pipelines of which attempts failed lately: what they come to is counted.
+    """
 
     pipelines: frozenset[str] = frozenset()
     queues: frozenset[str] = frozenset()
     owners: frozenset[str] = frozenset()
     keys: frozenset[tuple[str, str]] = frozenset()
     canaries: frozenset[UUID] = frozenset()
+    failing: frozenset[str] = frozenset()
 
     def why(self, pipeline: str, key: str | None, owner: str | None) -> str | None:
         """Which pause of an owner or a key a run is under, in words."""
@@ -100,6 +106,7 @@ def look(connection: Session, pipelines: Sequence[str]) -> tuple[Standing, list[
         names("owner"),
         frozenset(found.get("key", ())),
         frozenset(map(UUID, names("run"))),
+        names("failing"),
     )
     return now, sorted(names("resumed"))
 

@@ -2,17 +2,8 @@
 
 from uuid import UUID
 
-from taskplatform.errors import Conflict, RunNotFound
 from taskplatform.storage.connection import Session, one_trip
-
-_LOCK_RUN = """
-SELECT status, finished_at IS NOT NULL FROM taskplatform.runs WHERE id = %(run_id)s
-FOR NO KEY UPDATE
-"""
-
-_LOCK_WORK = """
-SELECT FROM taskplatform.work WHERE run_id = %(run_id)s ORDER BY id FOR UPDATE
-"""
+from taskplatform.storage.unended import lock_unended
 
 # Back to the moment from which it counts, and from there: the difference of two is no integer.
 _MOVE = """
@@ -49,14 +40,8 @@ def set_of_run(connection: Session, run_id: UUID, priority: int, ageing: float) 
     """
     values = {"run_id": run_id, "priority": priority, "ageing": ageing}
     with connection.transaction():
-        found = connection.execute(_LOCK_RUN, values).fetchone()
-        if found is None:
-            raise RunNotFound(f"there is no run {run_id}")
-        status, ended = found
-        if ended:
-            raise Conflict(f"run {run_id} is {status}: its priority changes nothing any more")
+        lock_unended(connection, run_id, "its priority changes nothing any more")
         with one_trip(connection):
-            connection.execute(_LOCK_WORK, values)
             connection.execute(_MOVE, values)
             connection.execute(_NOTE, values)
 

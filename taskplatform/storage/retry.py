@@ -65,7 +65,8 @@ WHERE id = %(run_id)s
 
 _DUE_NOW = """
 UPDATE taskplatform.work
-SET due_at = NULL, failures = 0, put_off = 0, reason = NULL, waiting_for = NULL
+SET due_at = NULL, failures = 0, put_off = 0, reason = NULL, waiting_for = NULL,
+    gate = NULL, gate_weight = NULL, gate_share = NULL
 WHERE run_id = %s AND holder IS NULL AND due_at IS NOT NULL AND reason IN ('retry', 'parked')
 """
 

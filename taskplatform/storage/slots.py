@@ -17,7 +17,7 @@ from psycopg import Cursor
 from taskplatform.storage import gates
 from taskplatform.storage.connection import Session, one_trip
 from taskplatform.storage.dispatch import release_due
-from taskplatform.storage.gates import IN_FRONT, RESERVED, Room
+from taskplatform.storage.gates import IN_FRONT, LOCK_IDLE, RESERVED, Room
 from taskplatform.storage.script import Statement
 
 # A closed breaker is no limit.
@@ -38,11 +38,6 @@ SELECT pg_advisory_xact_lock(hashtextextended(gate, 1)) FROM (
     SELECT gate FROM unnest(%(gates)s::text[]) AS given(gate)
     ORDER BY gate
 ) AS touched
-"""
-
-_LOCK_IDLE = """
-SELECT gate, most FROM unnest(%(gates)s::text[], %(limits)s::integer[]) AS given(gate, most)
-WHERE pg_try_advisory_xact_lock(hashtextextended(gate, 1))
 """
 
 LIVE = """CASE WHEN s.holder IS NULL
@@ -267,7 +262,7 @@ def outliving(runs: Sequence[UUID]) -> list[Statement]:
 def rooms(connection: Session, limits: Limits) -> list[Room]:
     """The room at gates that nobody else is busy with, for a supervisor; in a transaction."""
     values: dict[str, Any] = {"gates": list(limits), "limits": list(limits.values())}
-    own: dict[str, int] = dict(connection.execute(_LOCK_IDLE, values).fetchall())
+    own: dict[str, int] = dict(connection.execute(LOCK_IDLE, values).fetchall())
     if not own:
         return []
     connection.execute(_SWEEP, {"gates": list(own)})

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from taskplatform.storage import gates
 from taskplatform.storage.connection import Session
-from taskplatform.storage.throttles import ALLOWED, FREE_AT, HELD, KIND, VALID_SHARE
+from taskplatform.storage.throttles import ALLOWED, HELD, KIND, VALID_SHARE, free_at
 
 BATCH = 100
 # Who was refused joins the line a moment later; after this long it was cancelled or killed.
@@ -74,15 +74,7 @@ SET next_at = CASE
             AND h.next_at > h.at - make_interval(secs => %(late)s) THEN h.next_at
         WHEN h.weight IS NULL THEN NULL
         WHEN h.needed > 0 OR h.closed_until > h.at THEN greatest(h.closed_until, {
-    FREE_AT.format(
-        needed="h.needed",
-        weight="h.weight",
-        allowed="h.allowed",
-        held="h.held",
-        span="h.span",
-        id="h.id",
-        now="h.at",
-    )
+    free_at("h", "h.needed")
 })
         WHEN h.gate <> ALL (%(stuck)s::text[]) THEN h.at
     END

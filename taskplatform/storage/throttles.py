@@ -62,7 +62,7 @@ ALLOWED = "least({most}, greatest(1, floor({most} * {share})))::bigint"
 
 # When `needed` of what counts will count no more. What is kept free for others becomes grants as
 # it frees, and then counts for another window.
-FREE_AT = """
+_FREE_AT = """
 CASE WHEN {needed} <= 0 THEN {now}
      WHEN {weight} > {allowed} THEN 'infinity'::timestamptz
      WHEN {held} <= 0 THEN {now} + make_interval(secs => least({span}, 0.05))
@@ -75,6 +75,13 @@ CASE WHEN {needed} <= 0 THEN {now}
         ) AS gone
         WHERE gone.weight > ({needed} - 1) %% {held} ORDER BY gone.at LIMIT 1
      ) END"""
+
+
+def free_at(row: str, needed: str) -> str:
+    """When so much of a bucket that is `needed` is free; `row` has what was counted of it."""
+    names = {name: f"{row}.{name}" for name in ("weight", "allowed", "held", "span", "id")}
+    return _FREE_AT.format(needed=needed, now=f"{row}.at", **names)
+
 
 _ASK = f"""
 WITH now AS MATERIALIZED (
@@ -115,17 +122,8 @@ WITH now AS MATERIALIZED (
            to_timestamp(ceil(extract(epoch FROM j.at)::double precision / (j.span / {SLICES}))
                         * (j.span / {SLICES})) AS slice
     FROM decided j LEFT JOIN LATERAL (
-        SELECT {
-    FREE_AT.format(
-        needed="(j.held + j.reserved + j.weight - j.allowed)",
-        weight="j.weight",
-        allowed="j.allowed",
-        held="j.held",
-        span="j.span",
-        id="j.id",
-        now="j.at",
-    )
-} AS at WHERE NOT j.granted
+        SELECT {free_at("j", "(j.held + j.reserved + j.weight - j.allowed)")} AS at
+        WHERE NOT j.granted
     ) AS free ON true
 ), noted AS (
     INSERT INTO taskplatform.throttle_slices AS old (bucket, at, weight)

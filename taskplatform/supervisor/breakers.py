@@ -5,7 +5,7 @@ from functools import partial
 from time import monotonic
 
 from taskplatform.core import registry
-from taskplatform.storage import breaker_lines, breakers, gates, slots
+from taskplatform.storage import breaker_lines, breakers, gates, set_aside, slots
 from taskplatform.storage.connection import Session
 from taskplatform.storage.gates import gate_of
 from taskplatform.supervisor.session import Database
@@ -54,7 +54,7 @@ class BreakerLines:
             queues=self._queues,
         )
         for _ in range(_MOST_BATCHES):
-            if self._database.ask(ask, 0) < breaker_lines.BATCH:
+            if self._database.ask(ask, 0) < set_aside.BATCH:
                 break
 
     def _let_go(self, name: str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from time import monotonic
 
-from taskplatform.storage import gates, throttle_lines
+from taskplatform.storage import gates, retry_budgets, throttle_lines
 from taskplatform.storage.connection import Session
 from taskplatform.storage.dispatch import BATCH, release_due
 from taskplatform.storage.throttles import KIND
@@ -27,6 +27,7 @@ KEEPERS: dict[str, Keeper] = {
     KIND: throttle_lines.wake,
     "concurrency": slots.concurrency,
     "breaker": slots.breaker,
+    retry_budgets.KIND: retry_budgets.rooms,
 }
 
 
@@ -55,11 +56,15 @@ class Gates:
         if not self._database.ask(gates.any_in_line, False):
             return HEAL_EVERY
         began = monotonic()
-        for kind, keeper in self._keepers.items():
-            for page in self._pages(kind):
-                self._let_go(keeper, page)
+        for kind in self._keepers:
+            self.see_to(kind)
         self._database.ask(gates.sweep, None)
         return max(HEAL_EVERY, (monotonic() - began) / _SHARE)
+
+    def see_to(self, kind: str) -> None:
+        """Let go of the lines of one kind whoever there is room for."""
+        for page in self._pages(kind):
+            self._let_go(self._keepers[kind], page)
 
     def _pages(self, kind: str) -> Iterator[list[str]]:
         page: list[str] = [""]

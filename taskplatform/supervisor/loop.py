@@ -29,6 +29,7 @@ from taskplatform.supervisor.leases import Leases
 from taskplatform.supervisor.pauses import Pauses
 from taskplatform.supervisor.reports import Reports
 from taskplatform.supervisor.rescue import Loss, Rescuer, lost_holders
+from taskplatform.supervisor.retries import Retries
 from taskplatform.supervisor.session import Database
 from taskplatform.supervisor.unstarted import Unstarted
 from taskplatform.supervisor.watch import Watch
@@ -68,6 +69,9 @@ class Supervisor:
         self._pauses = Pauses(self._database, about.queues, about.pipelines, self._ring)
         self._gates = Gates(self._database, self._ring)
         self._breaker_lines = BreakerLines(self._database, about.queues, self._gates.make_ready)
+        self._retries = Retries(
+            self._database, self._pauses, self._gates, about.queues, settings.retry_budget
+        )
         self._worker_lives = True
         self._next: dict[str, float] = {}
         self._urgent: dict[str, float] = {}
@@ -119,6 +123,7 @@ class Supervisor:
         self._every("pauses", _LONGEST, self._pauses.tick)
         self._every("dispatch", DISPATCH_EVERY, self._dispatch)
         self._every("gates", _LONGEST, self._gates.heal)
+        self._every("retries", _LONGEST, self._retries.tick)
         self._every("breakers", _LONGEST, self._breaker_lines.tick)
         self._every("canvases", _LONGEST, lambda: canvases.sweep(self._database))
         self._every("lanes", _LONGEST, lambda: lanes.sweep(self._database))

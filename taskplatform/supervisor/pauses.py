@@ -30,11 +30,11 @@ class Pauses:
         self._queues = queues
         self._pipelines = pipelines
         self._ring = ring
-        self._now = Standing()
+        self.now = Standing()
 
     def outlook(self, connection: Session) -> Outlook:
         """What the worker could claim now, and what comes next."""
-        now = self._now
+        now = self.now
         pipelines = open_of(self._pipelines, now.pipelines)
         seen = outlook(connection, open_of(self._queues, now.queues), pipelines)
         if not (seen.ready and now.owners):
@@ -49,7 +49,7 @@ class Pauses:
         if seen is None:
             return EVERY
         now, resumed = seen
-        self._now = now
+        self.now = now
         if now.canaries:
             nothing: dict[str, int] = {}
             self._database.ask(canaries.sweep, None)
@@ -68,7 +68,7 @@ class Pauses:
         return min(EVERY, (monotonic() - began) * (1 / _BACK - 1))
 
     def _set_aside(self) -> float:
-        mine = [one for one in self._pipelines if one in self._now.pipelines]
+        mine = [one for one in self._pipelines if one in self.now.pipelines]
         if not mine:
             return EVERY
         began = monotonic()

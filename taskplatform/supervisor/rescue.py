@@ -14,7 +14,7 @@ from taskplatform.executor.branch import Branch, open_branch
 from taskplatform.executor.costs import Costs
 from taskplatform.executor.ending import fails, settled
 from taskplatform.executor.notes import Note
-from taskplatform.storage import breakers, leases, slots
+from taskplatform.storage import breakers, leases, retry_budgets, slots
 from taskplatform.storage.claim import Claimed, held_by
 from taskplatform.storage.claim_each import held_by_each
 from taskplatform.storage.connection import Session
@@ -189,7 +189,8 @@ class Rescuer:
         return verdict.expecting(made, one.step)
 
     def _blame(self, connection: Session, one: Claimed) -> None:
-        """Tell the breakers of a step that its body did not end in time."""
+        """Tell the retry budget and the breakers that a body did not end in time."""
+        retry_budgets.count(connection, [retry_budgets.Count(one.pipeline, 0.0, 0, 1)])
         branch = self._branch(one)
         for breaker in branch.step.breakers if branch else ():
             tried = slots.holds(connection, gate_of("breaker", breaker.name), one.epoch)

@@ -55,3 +55,17 @@ other = Pipeline("other", input=Order)
 def work(input: Order) -> None:
     """Use no API."""
     time.sleep(input.seconds)
+
+
+tried = Pipeline("tried", input=Order, retry=Retry(delays=["1s"] * 300))
+
+
+@tried.step
+def attempt(input: Order) -> Done:
+    """Fail after a while if the order says so, until it is mended."""
+    write(input, "start")
+    time.sleep(input.seconds)
+    write(input, "end")
+    if input.do == "fail" and not Path(f"{input.ledger}.mended").exists():
+        raise ConnectionError("the API does not answer")
+    return Done(pid=0)

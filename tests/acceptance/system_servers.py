@@ -40,12 +40,12 @@ def postgres() -> Iterator[str]:
 
 
 @contextmanager
-def redis() -> Iterator[str]:
-    """A redis-server of the system; yields its URL."""
-    program = system_program("redis-server")
+def redis(*options: str, program: Path | None = None) -> Iterator[str]:
+    """A redis-server of the system, or another program like it; yields its URL."""
+    program = program or system_program("redis-server")
     port = free_port()
     process = subprocess.Popen(
-        [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
+        [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", *options],
         stdout=subprocess.DEVNULL,
     )
     try:

@@ -22,6 +22,8 @@ _MOMENTS = {
     "slots": ("since",),
     "breakers": ("since", "until"),
     "breaker_counts": ("began",),
+    "attempt_counts": ("began",),
+    "retry_budgets": ("since",),
     "lanes": ("charged_at",),
     "wider_pauses": ("since",),
     "canaries": ("since",),
@@ -97,6 +99,11 @@ def _fill(session: Session) -> None:
         "INSERT INTO taskplatform.breakers (name, state, until) VALUES ('b', 'open', now())"
     )
     session.execute("INSERT INTO taskplatform.breaker_counts VALUES ('b', now(), 1, 1)")
+    session.execute("INSERT INTO taskplatform.attempt_counts VALUES ('p', now(), 1, 1)")
+    session.execute(
+        "INSERT INTO taskplatform.retry_budgets (pipeline, share, ended, failed)"
+        " VALUES ('p', 0.2, 1, 1)"
+    )
     session.execute("INSERT INTO taskplatform.lanes (queue, lane, vtime) VALUES ('q', 'l', 0)")
 
 
