@@ -27,6 +27,7 @@ _LOCK_WORK = """
 SELECT id FROM taskplatform.work WHERE run_id = ANY (%(runs)s::uuid[]) ORDER BY id FOR UPDATE
 """
 
+# Also what was kept free for it in a limit; not of who is held, since he may be asking just now.
 _CANCEL = """
 WITH open AS (
     UPDATE taskplatform.runs
@@ -53,6 +54,9 @@ WITH open AS (
       AND gone.rest IS DISTINCT FROM 'branches'
 ), freed AS (
     DELETE FROM taskplatform.keys USING open WHERE keys.run_id = open.id
+), unreserved AS (
+    DELETE FROM taskplatform.reservations v USING gone
+    WHERE v.work_id = gone.id AND gone.holder IS NULL
 )
 SELECT id FROM open
 """

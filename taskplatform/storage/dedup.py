@@ -5,6 +5,7 @@ none of the rows asks for costs nothing.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from uuid import UUID
 
 from taskplatform.errors import KeyTaken, RunNotFound
@@ -27,10 +28,15 @@ def asks(rows: Sequence[NewRun]) -> bool:
     return any(row.debounce or row.batch or row.singleton != "return" for row in rows)
 
 
-def before(rows: Sequence[NewRun], *, again: bool) -> Script[dict[UUID, Enqueued]]:
-    """Join the runs of bursts, and cancel what rows are to take the place of; who has joined."""
-    yield from _make_room(rows)
-    return (yield from bursts.join(rows, again=again))
+def before(
+    rows: Sequence[NewRun], *, again: bool
+) -> Script[tuple[dict[UUID, Enqueued], list[UUID]]]:
+    """Join the runs of bursts, and cancel what rows are to take the place of.
+
+    Answers who has joined, and which of the cancelled runs had slots.
+    """
+    limited = yield from _make_room(rows)
+    return (yield from bursts.join(rows, again=again)), limited
 
 
 def after(rows: Sequence[NewRun], found: Mapping[UUID, Enqueued]) -> Script[None]:
@@ -49,14 +55,14 @@ def after(rows: Sequence[NewRun], found: Mapping[UUID, Enqueued]) -> Script[None
         yield statements
 
 
-def _make_room(rows: Sequence[NewRun]) -> Script[None]:
+def _make_room(rows: Sequence[NewRun]) -> Script[list[UUID]]:
     wanted = {
         row.key: row
         for row in rows
         if row.owned_key is not None and row.singleton in ("replace", "cancel-oldest")
     }
     if not wanted:
-        return
+        return []
     keyed = list(wanted.values())
     [owners] = yield [
         Statement(
@@ -68,9 +74,10 @@ def _make_room(rows: Sequence[NewRun]) -> Script[None]:
             ),
         )
     ]
+    freed: list[UUID] = []
     for owner, key in owners:
         unless_begun = wanted[key].singleton == "replace"
-        try:
-            yield from cancelling(owner, unless_begun=unless_begun)
-        except RunNotFound:
-            continue
+        with suppress(RunNotFound):
+            _, limited = yield from cancelling(owner, unless_begun=unless_begun)
+            freed += limited
+    return freed

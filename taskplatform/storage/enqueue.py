@@ -10,7 +10,7 @@ from psycopg import Cursor
 from psycopg.pq import TransactionStatus
 
 from taskplatform.errors import Conflict, KeyBusy
-from taskplatform.storage import bursts, dedup, keys
+from taskplatform.storage import bursts, dedup, keys, slots
 from taskplatform.storage.connection import Session, one_trip
 from taskplatform.storage.known import Enqueued, created, find, known, names, wanted_keys
 from taskplatform.storage.new_run import NewRun, insert_plain, inserts, is_plain
@@ -78,13 +78,15 @@ def _transact(
             stored, seen = _send(connection, rows, again)
         return _answers(rows, stored, seen)
     with connection.transaction():
-        joined = perform(connection, dedup.before(rows, again=again)) if asks else {}
+        joined, freed = perform(connection, dedup.before(rows, again=again)) if asks else ({}, [])
         rest = [row for row in rows if row.id not in joined]
         with connection.pipeline():
             stored, seen = _send(connection, rest, again)
         found = _answers(rest, stored, seen)
         if asks:
             perform(connection, dedup.after(rest, found))
+        if freed and alone:
+            slots.let_go(connection, slots.free(connection, (), freed, {}))
         return found | joined
 
 

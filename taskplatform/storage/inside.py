@@ -110,7 +110,11 @@ def _attempt(chunks: Sequence[Sequence[NewRun]], database: str) -> Script[_Found
 
 def _store(rows: Sequence[NewRun]) -> Script[_Found]:
     asks = dedup.asks(rows)
-    found: _Found = (yield from dedup.before(rows, again=False)) if asks else {}
+    found: _Found = {}
+    if asks:
+        # Until the caller commits nobody may have the slots that are free by this, and a lock on
+        # their lines would stop all of them: a supervisor finds the room.
+        found, _ = yield from dedup.before(rows, again=False)
     doubtful = [
         row for row in rows if row.id not in found and (row.owned_key is not None or row.request_id)
     ]

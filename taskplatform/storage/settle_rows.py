@@ -22,6 +22,9 @@ from taskplatform.storage.settlement import (
 
 Row = dict[str, Any]
 
+# What refuses work that was claimed, before its body.
+_HELD_BACK = ("throttle", "concurrency", "breaker", "paused")
+
 
 def row(one: Settlement, **values: Any) -> Row:
     """What finds the work, under its epoch, and something to write."""
@@ -78,6 +81,7 @@ def waiting(one: Settlement, then: PutBack) -> Row:
         run_error=_fragment(then.run_error),
         started_ago=_started_ago(one),
         held=then.rest == "canvas",
+        refused=one.attempt is None and then.reason in _HELD_BACK,
     )
 
 

@@ -157,6 +157,8 @@ FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, mark b
 WHERE r.id = w.run_id AND d.mark AND r.status <> 'running'
 """
 
+# Who was claimed and then refused by a limit has not begun; the claim has said that it has. Not
+# EXISTS, which may be planned as a hash of all results.
 WAIT_RUNS = f"""
 UPDATE taskplatform.runs r
 SET status = CASE WHEN d.delay IS NULL OR d.held THEN 'queued' ELSE 'waiting' END,
@@ -165,9 +167,14 @@ SET status = CASE WHEN d.delay IS NULL OR d.held THEN 'queued' ELSE 'waiting' EN
                   THEN clock_timestamp() + make_interval(secs => d.delay) END,
     waiting_for = CASE WHEN d.delay IS NOT NULL THEN d.waiting_for END, version = version + 1,
     error = coalesce(r.error, d.run_error),
-    started_at = coalesce(r.started_at, clock_timestamp() - make_interval(secs => d.started_ago))
+    started_at = CASE
+        WHEN NOT d.refused OR w.tried OR w.failing OR coalesce(w.rest, 'canvas') <> 'canvas'
+            OR (SELECT true FROM taskplatform.step_results s
+                WHERE s.run_id = r.id AND s.reused_from IS NULL LIMIT 1)
+        THEN coalesce(r.started_at, clock_timestamp() - make_interval(secs => d.started_ago)) END
 FROM json_to_recordset(%(rows)s::json) AS d(work_id bigint, epoch bigint, delay double precision,
-     reason text, waiting_for text, started_ago double precision, run_error json, held boolean)
+     reason text, waiting_for text, started_ago double precision, run_error json, held boolean,
+     refused boolean)
 {HELD}
 WHERE r.id = w.run_id
 """

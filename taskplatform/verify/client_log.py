@@ -30,6 +30,7 @@ class ClientLog:
             "run": None,
             "key": None,
             "force": False,
+            "wants": None,
             "error": None,
             **more,
         }

@@ -4,8 +4,9 @@ import json
 import os
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID, uuid4
 
 from taskplatform.verify.judge.fingerprint import fingerprint
@@ -42,9 +43,13 @@ class Ledger:
         self._worker = 0
         os.register_at_fork(after_in_child=self._forked)
 
-    def start(self, ctx: Executing, pipeline: str) -> None:
-        """Write that the body starts: the first thing it does. Raises OSError."""
-        self._write("start", ctx, pipeline)
+    def start(self, ctx: Executing, pipeline: str, under: Mapping[str, int] | None = None) -> None:
+        """Write that the body starts: the first thing it does. Raises OSError.
+
+        `under` says of which limits of how many at a time it is one, by name. An epoch of 0 is
+        that of a member of a batch, whose own is known to nobody in the body.
+        """
+        self._write("start", ctx, pipeline, **({"under": dict(under)} if under else {}))
 
     def effect(self, ctx: Executing, pipeline: str) -> None:
         """Write that the side effect was made, under the idempotency key. Raises OSError."""
@@ -54,7 +59,7 @@ class Ledger:
         """Write what the body returns, plain JSON: the last thing it does. Raises OSError."""
         self._write("end", ctx, pipeline, value=fingerprint(value))
 
-    def _write(self, event: str, ctx: Executing, pipeline: str, **more: str) -> None:
+    def _write(self, event: str, ctx: Executing, pipeline: str, **more: Any) -> None:
         file = self._opened()
         line = {
             "event": event,

@@ -46,6 +46,12 @@ def ledger(folder: str) -> Ledger:
     return Ledger(folder)
 
 
+def part_of(number: int, step: str, before: str) -> Part:
+    """What a step returns for an order, after what came before."""
+    digest = hashlib.sha256(f"{number}:{step}:{before}".encode()).hexdigest()
+    return Part(step=step, text=f"{number} {step} ü ", digest=digest)
+
+
 def work(
     order: Order,
     ctx: Context,
@@ -70,8 +76,7 @@ def work(
     if seconds:
         time.sleep(seconds)
     book.effect(ctx, pipeline)
-    digest = hashlib.sha256(f"{order.number}:{ctx.step}:{before}".encode()).hexdigest()
-    part = Part(step=ctx.step, text=f"{order.number} {ctx.step} ü ", digest=digest)
+    part = part_of(order.number, ctx.step, before)
     book.end(ctx, pipeline, part.model_dump(mode="json"))
     return part
 
@@ -136,13 +141,13 @@ def meet(input: Order, left: Part, right: Part, ctx: Context) -> Part:
     return work(input, ctx, left.digest + right.digest, pipeline="fan")
 
 
-def call(api: str, ctx: Context) -> None:
+def call(api: str, ctx: Context, limit: str = "outside") -> None:
     """Call the API, with the key that is the same on every attempt."""
     address = urlsplit(api)
     connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=10)
     try:
         headers = {"Idempotency-Key": ctx.idempotency_key}
-        connection.request("POST", f"/outside/{ctx.run_id}/{ctx.step}", headers=headers)
+        connection.request("POST", f"/{limit}/{ctx.run_id}/{ctx.step}", headers=headers)
         answer = connection.getresponse()
         answer.read()
         if answer.status != 200:

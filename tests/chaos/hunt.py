@@ -61,7 +61,15 @@ def _hunt(folder: Path, name: str, seed: int) -> Verdict:
         work=mutant.work,
         batch=mutant.batch,
     )
-    wanted = Storm(seed, mutant.faults, load, pause=0.6, most=60.0, settle=25.0, mutant=mutant.name)
+    wanted = Storm(
+        seed,
+        mutant.faults,
+        load,
+        pause=0.6,
+        most=60.0,
+        settle=mutant.settle,
+        mutant=mutant.name,
+    )
     return storm(folder, wanted)[0]
 
 

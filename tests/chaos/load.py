@@ -9,6 +9,7 @@ import random
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -143,35 +144,47 @@ def _plan(dice: random.Random) -> dict[str, tuple[float, str]]:
 
 
 def main(load: Load) -> None:
-    """Enqueue in four threads; meanwhile and then retry what fails, until the standard input ends.
-
-    Its first line says that the nemesis has ended.
-    """
-    begin = time.monotonic()
+    """Enqueue, and meanwhile and then retry what fails, until the standard input ends."""
     client = Client(load)
-    calm, done = threading.Event(), threading.Event()
-    if not load.on:
-        calm.set()
+    done = threading.Event()
     keeper = threading.Thread(target=client.look_after, args=(done,))
     keeper.start()
-    numbers = count()
-    lock = threading.Lock()
+
+    def enqueue(number: int) -> None:
+        if load.batch > 1:
+            client.enqueue_batch(number * load.batch)
+        else:
+            client.enqueue(number)
+
+    four_enqueue(load, client.deadline, enqueue)
+    # Until the storm is over somebody has to retry what failed for good.
+    sys.stdin.read()
+    done.set()
+    keeper.join()
+
+
+def four_enqueue(load: Load, deadline: float, enqueue: Callable[[int], None]) -> None:
+    """Enqueue one number after the other in four threads, as the load says.
+
+    The first line of the standard input says that the nemesis has ended.
+    """
+    begin, numbers, lock = time.monotonic(), count(), threading.Lock()
+    calm = threading.Event()
+    if not load.on:
+        calm.set()
 
     def share() -> None:
         while True:
             with lock:
                 number = next(numbers)
             enough = number >= load.many and calm.is_set()
-            if enough or time.monotonic() > client.deadline:
+            if enough or time.monotonic() > deadline:
                 return
             if (wait := begin + number / load.rate - time.monotonic()) > 0:
                 time.sleep(wait)
-            if load.batch > 1:
-                client.enqueue_batch(number * load.batch)
-            else:
-                client.enqueue(number)
+            enqueue(number)
 
-    threads = [threading.Thread(target=share) for _ in range(4)]
+    threads = [threading.Thread(target=share, name=f"client-{place}") for place in range(4)]
     for thread in threads:
         thread.start()
     sys.stdin.readline()
@@ -179,10 +192,6 @@ def main(load: Load) -> None:
     for thread in threads:
         thread.join()
     print("enqueued", flush=True)
-    # Until the storm is over somebody has to retry what failed for good.
-    sys.stdin.read()
-    done.set()
-    keeper.join()
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from importlib import import_module
 from pathlib import Path
 
 from taskplatform.core import registry
@@ -22,7 +23,19 @@ from tests.chaos.load import Load
 from tests.chaos.mutants import VARIABLE
 from tests.chaos.outside import outside
 
-PIPELINES = "tests.chaos.five"
+# By the load's pipeline: what workers import, who enqueues, and settings. That a pipeline is
+# paused which kills its children is proven elsewhere, and here all that is killed has to go on.
+Cast = tuple[str, str, dict[str, str]]
+_FIVE: Cast = ("tests.chaos.five", "tests.chaos.load", {})
+CASTS: dict[str, Cast] = {
+    "five": _FIVE,
+    "fan": _FIVE,
+    "scarce": (
+        "tests.chaos.scarce",
+        "tests.chaos.scarce_load",
+        {"TASKPLATFORM_BREAKER_CRASHES": "0"},
+    ),
+}
 ROOT = Path(__file__).parents[2]
 
 
@@ -48,7 +61,9 @@ def storm(folder: Path, wanted: Storm) -> tuple[Verdict, float]:
     began = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     env = {"TASKPLATFORM_FAILPOINT": armed(folder), "PYTHONPATH": str(ROOT)}
-    pipelines = PIPELINES
+    pipelines, _, more = CASTS[wanted.load.pipeline]
+    env |= more
+    import_module(pipelines)
     if wanted.mutant:
         env[VARIABLE] = wanted.mutant
         pipelines += ",tests.chaos.mutants.loaded"
@@ -69,7 +84,7 @@ def storm(folder: Path, wanted: Storm) -> tuple[Verdict, float]:
 def _rage(rig: Bench, wanted: Storm, load: Load) -> None:
     """Load and faults side by side; the load goes on until both have done their part."""
     client = subprocess.Popen(
-        [sys.executable, "-m", "tests.chaos.load", json.dumps(asdict(load))],
+        [sys.executable, "-m", CASTS[load.pipeline][1], json.dumps(asdict(load))],
         env={**os.environ, **rig.env},
         cwd=ROOT,
         stdin=subprocess.PIPE,

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from taskplatform.verify.judge.excuses import Excuses
 from taskplatform.verify.judge.history import (
     Call,
     Change,
@@ -18,6 +19,7 @@ from taskplatform.verify.judge.history import (
     Operation,
     Run,
 )
+from taskplatform.verify.judge.limited import slots_kept
 from taskplatform.verify.judge.verdict import INCONCLUSIVE, PASS, VIOLATED, decide
 from tests.unit.histories import MS, SECOND, changed, good
 
@@ -148,6 +150,20 @@ def _without_output(history: History) -> History:
     return history
 
 
+def _too_many_under_a_limit(history: History) -> History:
+    """The second begins before the first has ended, in a worker of its own."""
+    first, second = history.executions[0], history.executions[-1]
+    first.under = second.under = {"press": 1}
+    first.end, second.worker = second.start + MS, 99
+    return history
+
+
+def _of_somebody_else(history: History) -> History:
+    first = history.operations[0]
+    history.operations[0] = replace(first, wants="another", pipeline="p")
+    return history
+
+
 WRONG = {
     "I1": (_accepted_and_gone, _never_ended, _nobody_asked, _same_request, _of_no_request),
     "I2": (_executed_after_its_commit,),
@@ -157,9 +173,10 @@ WRONG = {
     "I6": (_too_early,),
     "I7": (_too_often,),
     "I8": (_key_twice,),
-    "I9": (_too_many_at_once,),
+    "I9": (_too_many_at_once, _too_many_under_a_limit),
     "I11": (_held,),
     "I12": (_cancelled_and_succeeded, _without_output),
+    "I13": (_of_somebody_else,),
 }
 CASES = [(name, one) for name, several in WRONG.items() for one in several]
 
@@ -207,6 +224,49 @@ def test_whose_lease_may_run_out_is_excused_for_as_long_and_no_longer(
         for pid, wanted in ((7, verdict), (8, VIOLATED)):
             history.faults = [Fault(kind, frozenset({pid}), begun, begun)]
             assert decide(history).verdict == wanted
+
+
+@pytest.mark.parametrize(
+    ("kind", "late", "found"),
+    [
+        ("kill-child", 3 * MS, PASS),
+        ("kill-child", MS, VIOLATED),
+        ("pause-child", 11 * SECOND, PASS),
+        ("pause-child", 9 * SECOND, VIOLATED),
+        ("", 3 * MS, PASS),
+    ],
+)
+def test_a_slot_is_held_until_an_end_a_death_or_as_long_as_a_lease(
+    kind: str, late: int, found: str
+) -> None:
+    """W13: a sleeper counts for ten seconds, since his lease was renewed until then."""
+    history = good(2, killed=True)
+    first, second = history.executions[0], history.executions[-1]
+    fault = Fault(kind, frozenset({first.pid}), first.start + 2 * MS, first.start + 60 * SECOND)
+    history.faults = [fault, *history.faults[1:]]
+    start = first.start + late
+    if not kind:
+        # It has raised, before anybody else began.
+        history.faults = history.faults[1:]
+    second = replace(second, start=start, end=start + MS)
+    first.under = second.under = {"press": 1}
+    history.executions = [first, second]
+    seen = [one.invariant for one in slots_kept(history, Excuses(history))]
+    assert seen == (["I9"] if found == VIOLATED else [])
+
+
+@pytest.mark.parametrize(("told", "found"), [("unknown", PASS), ("ok", VIOLATED)])
+def test_a_burst_comes_to_what_its_last_caller_wants(told: str, found: str) -> None:
+    """Q14: or to what one does who was told nothing, since he may have been the last."""
+    history = good(1)
+    value = history.results[-1].fingerprint
+    last = replace(history.operations[0], told=told, wants="another", pipeline="p")
+    if told == "unknown":
+        last = replace(last, run=None)
+    history.operations = [replace(history.operations[0], wants=value, pipeline="p"), last]
+    assert decide(history).verdict == found
+    history.operations.reverse()
+    assert decide(history).verdict == PASS
 
 
 @pytest.mark.parametrize("status", ["failed", "cancelled"])

@@ -17,6 +17,8 @@ _DATABASE = {
 }
 # So long after its last renewal a lease holds, and a body may start whose result is refused.
 _LEASE = 15_000_000_000
+# So long one holds at least that was renewed in time before the fault.
+_RENEWED = 10_000_000_000
 # So long a body that has ended may be on its way to its commit when its process is hit.
 _UNCOMMITTED = 2_000_000_000
 _NEVER = 2**63
@@ -46,6 +48,16 @@ class Excuses:
         self.executions += excused
         return excused
 
+    def holds_until(self, one: Execution) -> int:
+        """Until when an execution certainly has its slots: its end, its death, or its lease's."""
+        hits = [fault for fault in self._by_pid.get(one.pid, ()) if fault.end >= one.start]
+        lasting = [fault for fault in hits if _may_outlast(fault)]
+        until = [fault.begin for fault in hits if fault not in lasting]
+        until += [fault.begin + _RENEWED for fault in lasting]
+        # What has no end and was not hit has raised, nobody saw when.
+        ended = min(until, default=one.start) if one.end is None else min(one.end, *until, _NEVER)
+        return max(ended, one.start)
+
     def woke_up(self, one: Execution, committed: int) -> bool:
         """Whether a body started after its commit because its process had slept before it."""
         excused = one.epoch < committed and any(
@@ -55,6 +67,10 @@ class Excuses:
         )
         self.starts += excused
         return excused
+
+
+def _may_outlast(fault: Fault) -> bool:
+    return fault.kind.startswith("pause") or fault.kind in _DATABASE
 
 
 def _until(fault: Fault) -> int:

@@ -19,6 +19,13 @@ class Execution:
     effects: int = 0
     # The process whose pool this one is in.
     worker: int = 0
+    # Of how many at a time it is one, by the name of the limit.
+    under: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def member(self) -> bool:
+        """Whether it is that of a member of a batch, whose epoch the body does not know."""
+        return not self.epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +37,9 @@ class Operation:
     run: str | None
     key: str | None
     told: str
+    # The fingerprint of what the run has to come to for this caller, if nobody calls after him.
+    wants: str | None = None
+    pipeline: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
+from operator import itemgetter
 
+from taskplatform.verify.judge.excuses import Excuses
 from taskplatform.verify.judge.history import Execution, History, Violation
 from taskplatform.verify.judge.stored import ENDED
 
@@ -56,7 +58,7 @@ def concurrency_kept(history: History) -> Iterator[Violation]:
     edges: dict[int, list[tuple[int, int, Execution]]] = defaultdict(list)
     for one in history.executions:
         # Of one that has no end nobody knows until when it lived: until its start, at least.
-        if one.end is not None:
+        if one.end is not None and not one.member:
             edges[one.worker] += [(one.start, 1, one), (one.end, -1, one)]
     for worker, events in edges.items():
         alive = 0
@@ -66,3 +68,22 @@ def concurrency_kept(history: History) -> Iterator[Violation]:
             if step > 0 and alive > history.concurrency:
                 what = f"is execution {alive} at once in worker {worker}"
                 yield Violation("I9", one.run, one.step, f"{what}, of {history.concurrency}")
+
+
+def slots_kept(history: History, excuses: Excuses) -> Iterator[Violation]:
+    """I9: never more bodies at once under a limit than it allows.
+
+    An execution counts until its end, its death, or the moment from which its lease may be gone.
+    """
+    edges: dict[str, list[tuple[int, int, int, Execution]]] = defaultdict(list)
+    for one in history.executions:
+        for gate, most in one.under.items():
+            edges[gate] += [(one.start, 1, most, one), (excuses.holds_until(one), -1, most, one)]
+    for gate, events in edges.items():
+        alive = 0
+        # Of two at the same moment the end comes first.
+        for _, step, most, one in sorted(events, key=itemgetter(0, 1)):
+            alive += step
+            if step > 0 and alive > most:
+                what = f"is execution {alive} at once under {gate}, of {most}"
+                yield Violation("I9", one.run, one.step, what)

@@ -38,7 +38,8 @@ def committed_once(history: History) -> Iterator[Violation]:
             what = f"was committed under epoch {first.epoch}, and again under {commit.epoch}"
             yield Violation("I3", *where, what)
         seen[where] = commit
-        if (*where, commit.epoch, commit.fingerprint) not in returned:
+        said = {(*where, epoch, commit.fingerprint) for epoch in (commit.epoch, 0)}
+        if not said & returned:
             what = f"was committed under epoch {commit.epoch}, whose body returned no such value"
             yield Violation("I3", *where, what)
     for result in history.results:

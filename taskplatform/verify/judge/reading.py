@@ -74,6 +74,7 @@ def _executions(history: History, path: Path) -> None:
                     line["pid"],
                     line["mono"],
                     worker=line.get("worker", 0),
+                    under=line.get("under", {}),
                 )
                 open_ones[key] = one
                 history.executions.append(one)
@@ -92,7 +93,15 @@ def _operations(history: History, path: Path) -> None:
         answer = told.get(op, {"phase": "unknown"})
         run = answer.get("run") or line["run"]
         history.operations.append(
-            Operation(line["do"], line["request"], run, line["key"], answer["phase"])
+            Operation(
+                line["do"],
+                line["request"],
+                run,
+                line["key"],
+                answer["phase"],
+                line.get("wants"),
+                line["pipeline"],
+            )
         )
 
 

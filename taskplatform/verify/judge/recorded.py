@@ -14,6 +14,9 @@ def all_recorded(history: History, excuses: Excuses) -> Iterator[Violation]:
     known |= history.attempts - history.lost_attempts
     seen: set[tuple[str, str, int, int]] = set()
     for one in history.executions:
+        # Its attempt is the leader's, which is looked at.
+        if one.member:
+            continue
         key = one.run, one.step, one.attempt, one.epoch
         if key in seen:
             what = f"attempt {one.attempt} was executed twice under epoch {one.epoch}"

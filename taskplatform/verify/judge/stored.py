@@ -1,4 +1,4 @@
-"""Whether what was accepted is there, ended, and the same for everybody: I1, I11, I12."""
+"""Whether what was accepted is there, ended, and the same for everybody: I1, I11, I12, I13."""
 
 from collections.abc import Iterator
 
@@ -58,3 +58,27 @@ def all_agree(history: History) -> Iterator[Violation]:
             wanted = {step.removesuffix("[]") for stage in plan for step in stage}
             for step in sorted(wanted - stored.get(run.id, set())):
                 yield Violation("I12", run.id, step, "has no output, and the run succeeded")
+
+
+def his_own(history: History) -> Iterator[Violation]:
+    """I13: a run comes to what its last caller wants, or to what one does who was told nothing.
+
+    Callers of one key come one after the other.
+    """
+    wanted: dict[str, set[str]] = {}
+    latest: dict[tuple[str, str | None], str] = {}
+    for one in history.operations:
+        if one.wants is None:
+            continue
+        if one.told == "ok" and one.run:
+            wanted[one.run] = {one.wants}
+            latest[one.pipeline, one.key] = one.run
+        elif one.key is not None and (one.pipeline, one.key) in latest:
+            wanted[latest[one.pipeline, one.key]].add(one.wants)
+    for result in history.results:
+        run = history.runs.get(result.run)
+        if run is None or result.run not in wanted or run.status != "succeeded":
+            continue
+        last = result.step in history.plans[run.pipeline][-1]
+        if last and result.fingerprint not in wanted[run.id]:
+            yield Violation("I13", run.id, result.step, "is not what its caller has asked for")

@@ -112,6 +112,8 @@ def _violations(history: History, excuses: Excuses) -> Iterator[Violation]:
     yield from limited.windows_kept(history)
     yield from limited.keys_owned_once(history)
     yield from limited.concurrency_kept(history)
+    yield from limited.slots_kept(history, excuses)
+    yield from stored.his_own(history)
     yield from stored.at_rest(history)
     yield from stored.all_agree(history)
 

@@ -24,6 +24,7 @@ class Mutant:
     plain: bool = False
     work: float = 0.0
     batch: int = 1
+    settle: float = 25.0
 
 
 # Whoever has slept beyond the lease wakes while another is at the same run: it takes long, and a
@@ -39,8 +40,11 @@ SIDE_BY_SIDE: dict[str, Any] = {
     "work": 0.02,
 }
 
+LIMITS: dict[str, Any] = {"pipeline": "scarce", "many": 150, "settle": 12.0}
+
 PAUSES = {"pause-child-beyond-lease": 6}
 KILLS = {"kill-child": 8, "kill-worker": 1}
+DEATHS = {"kill-child": 8, "kill-worker": 3}
 
 MUTANTS = {
     one.name: one
@@ -84,6 +88,10 @@ MUTANTS = {
             rate=60.0,
             plain=True,
         ),
+        Mutant("gives-back-what-was-used", limits.gives_back_what_was_used, {}, **LIMITS),
+        Mutant("slots-by-time", limits.slots_by_time, {}, **LIMITS),
+        Mutant("slots-for-ever", limits.slots_for_ever, DEATHS, **LIMITS),
+        Mutant("members-forgotten", limits.members_forgotten, DEATHS, **LIMITS),
     )
 }
 

@@ -1,15 +1,21 @@
-"""Mutants of who decides: the worker's clock, a lock order of its own, a disk that may wait."""
+"""Mutants of limits, and of who decides: the worker's clock, any lock order, a lazy disk."""
 
 import random
 import time
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Any
 from uuid import UUID
 
 from taskplatform.storage import connection as connecting
-from taskplatform.storage import keys, throttles
+from taskplatform.storage import keys, leases, slots, throttles
+from taskplatform.storage.claim import Claimed
 from taskplatform.storage.script import Statement
+from taskplatform.supervisor import rescue as rescuing
 from tests.chaos.mutants.statements import change, put
+
+# The package has a function of the module's name.
+throttling = import_module("taskplatform.middleware.throttle")
 
 _LAZY = """
 ALTER SYSTEM SET synchronous_commit = off;
@@ -56,3 +62,53 @@ def commits_later() -> None:
                 session.execute(statement)
 
     vars(connecting)["_configure"] = configure
+
+
+def gives_back_what_was_used() -> None:
+    """A grant makes room again for others as soon as it is used."""
+    real = throttling.ask
+
+    def ask(session: Any, wanted: Sequence[throttles.Wanted], **more: Any) -> Any:
+        answer = real(session, wanted, **more)
+        if isinstance(answer, throttles.Grant):
+            throttles.give_back(session, wanted, answer)
+        return answer
+
+    put(throttling, "ask", ask)
+
+
+_LIVES = "FROM taskplatform.holders h WHERE h.id = s.holder"
+
+
+def slots_by_time() -> None:
+    """A slot is free a second after its holder's lease was renewed, whether that lives or not."""
+    change(slots, _LIVES, f"{_LIVES} AND h.lease_until > clock_timestamp() + interval '14 seconds'")
+
+
+def slots_for_ever() -> None:
+    """A slot is free when its holder says so, and not when he dies."""
+    change(slots, f"(SELECT true {_LIVES})", "true")
+    change(
+        leases,
+        "WITH slots AS (DELETE FROM taskplatform.slots WHERE holder = ANY",
+        "WITH slots AS (SELECT FROM taskplatform.slots WHERE holder = ANY",
+    )
+    put(slots, "bury", lambda _session, _holder: {})
+
+
+def members_forgotten() -> None:
+    """Of a batch whose process dies only the leader is given back."""
+    real = vars(rescuing)["held_by"]
+    change(
+        leases,
+        "WITH slots AS",
+        "WITH members AS (DELETE FROM taskplatform.work"
+        " WHERE holder = ANY (%(holders)s::bigint[]) AND gathered), slots AS",
+    )
+
+    def leaders(session: Any, holder: int) -> list[Claimed]:
+        held = real(session, holder)
+        first = min((one.epoch for one in held if one.step == "fill"), default=0)
+        return [one for one in held if one.step != "fill" or one.epoch == first]
+
+    put(rescuing, "held_by", leaders)

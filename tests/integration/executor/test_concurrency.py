@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 
 from taskplatform.core.concurrency import Concurrency
+from taskplatform.core.ids import uuid7
 from taskplatform.core.pipeline import Declaration
 from taskplatform.core.retry import Retry
 from taskplatform.errors import Permanent
@@ -14,6 +15,7 @@ from taskplatform.settings import get_settings
 from taskplatform.storage import clock
 from taskplatform.storage.cancel import cancel
 from taskplatform.storage.dispatch import release_due
+from taskplatform.supervisor.unstarted import Unstarted
 from taskplatform.testing.worker import worker
 from tests.integration.executor.crew import Crew
 from tests.integration.executor.house import House, Number
@@ -136,6 +138,36 @@ def test_runs_wait_before_they_begin_and_go_on_when_one_ends(house: House) -> No
     assert [reason for reason, _ in waiting(house)] == ["sleep"] * 2
     assert cancel(house.stage.connection, runs[2])
     assert slots(house) == 1
+
+
+@pytest.mark.parametrize("of_runs", [False, True])
+def test_who_was_refused_has_not_begun(house: House, of_runs: bool) -> None:
+    """W15, C4: a refused claim starts nothing, so the time in which to start it passes on."""
+    declaration = Declaration(
+        "p", input=Number, queue_timeout="30s", concurrency=[Concurrency(1)] if of_runs else []
+    )
+    inside = Inside()
+
+    @declaration.step(concurrency=[] if of_runs else [Concurrency(1)])
+    def a() -> int:
+        inside()
+        return 1
+
+    runs = house.enqueue(declaration, 2)
+    first = threading.Thread(target=house.work, args=[house.child()])
+    first.start()
+    wait_until(lambda: inside.now == 1)
+    house.work(house.child())
+    assert len(waiting(house)) == 1
+    house.stage.connection.execute(
+        "UPDATE taskplatform.runs SET start_by = clock_timestamp() - interval '1 minute'"
+    )
+    Unstarted(uuid7(), 1, "supervisor", "default").end(house.stage.session())
+    assert [house.status(run) for run in runs] == ["running", "failed"]
+    inside.leave.set()
+    first.join(20)
+    assert house.status(runs[0]) == "succeeded"
+    assert (inside.entered, slots(house)) == (1, 0)
 
 
 @pytest.mark.parametrize(

@@ -237,3 +237,13 @@ def test_a_place_in_line_is_told(stage: Stage) -> None:
     assert told.waiting_for == "a place at the API"
     for one in stage.take():
         settle(stage.connection, [succeed(one)], worker="w")
+
+
+def test_who_was_let_go_and_is_cancelled_leaves_no_place_behind(stage: Stage) -> None:
+    """W13, A5: the next of the line has it at once, not when the reservation is void."""
+    first, second = stand(stage, 2)
+    gates.release(stage.connection, [Room(GATE, 1)])
+    assert stage.value("SELECT count(*) FROM taskplatform.reservations") == 1
+    assert cancel(stage.connection, first)
+    assert stage.value("SELECT count(*) FROM taskplatform.reservations") == 0
+    assert let_go(stage, 1) == [second]

@@ -13,11 +13,15 @@ from uuid import UUID, uuid4
 import pytest
 
 from taskplatform.core.disposition import InLine
+from taskplatform.core.ids import uuid7
 from taskplatform.storage import leases, slots
 from taskplatform.storage.cancel import cancel
 from taskplatform.storage.claim import Claimed
 from taskplatform.storage.connection import Session
+from taskplatform.storage.dispatch import release_due
+from taskplatform.storage.enqueue import enqueue
 from taskplatform.storage.gates import gate_of
+from taskplatform.storage.new_run import NewRun
 from taskplatform.storage.settle import settle
 from taskplatform.storage.settlement import PutBack, Settlement, Slots
 from taskplatform.storage.slots import Asking, Full
@@ -150,6 +154,39 @@ def test_a_run_has_its_slot_until_it_ends_and_its_bodies_need_no_other(stage: St
     assert ask(three) == [None]
     stage.connection.execute("UPDATE taskplatform.runs SET finished_at = now(), status = 'failed'")
     assert ask(one) == [None], "what ended by other hands holds nothing"
+
+
+def test_who_takes_the_place_of_a_run_lets_the_line_go_on(stage: Stage) -> None:
+    """W13, C4: in the transaction of the enqueue, not when a supervisor looks."""
+
+    def arrive() -> UUID:
+        row = NewRun(
+            id=uuid7(),
+            pipeline="p",
+            first_step="a",
+            queue="q",
+            input=b"{}",
+            key="k",
+            singleton="cancel-oldest",
+        )
+        enqueue(stage.connection, [row])
+        return row.id
+
+    first, session = arrive(), stage.connection
+    (waits,) = stage.runs(1)
+    one, two = stage.take()
+    asked = [(Asking(each.work_id, each.run_id), {GATE: 1}) for each in (one, two)]
+    assert slots.take_for_runs(session, asked) == [None, Full(GATE, 1, 1)]
+    give_back(session, in_line(two), 1)
+    asleep = PutBack(one.step, one.queue, 3600, "retry")
+    give_back(session, Settlement(one.work_id, one.epoch, one.run_id, asleep), 1)
+
+    second = arrive()
+
+    assert stage.status(first) == "cancelled"
+    release_due(session)
+    assert [each.run_id for each in stage.take()] == [waits, second]
+    assert held(stage) == 0
 
 
 def test_a_limit_set_by_hand_wins(stage: Stage) -> None:
