@@ -40,7 +40,7 @@ SIDE_BY_SIDE: dict[str, Any] = {
     "work": 0.02,
 }
 
-LIMITS: dict[str, Any] = {"pipeline": "scarce", "many": 150, "settle": 12.0}
+LIMITS: dict[str, Any] = {"pipeline": "scarce", "many": 150, "settle": 8.0}
 
 PAUSES = {"pause-child-beyond-lease": 6}
 KILLS = {"kill-child": 8, "kill-worker": 1}
