@@ -12,8 +12,8 @@ UV := uv>=0.13,<0.14
 PYTHON ?= python3
 # What `make bench` is to measure, such as --only latency.
 OPTIONS ?=
-# How many processes test.
-WORKERS ?= 2
+# How many processes test: more than two cores can feed, since much of it is waiting.
+WORKERS ?= 3
 
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 export UV_PYTHON_DOWNLOADS := never
@@ -36,7 +36,7 @@ test: $(STAMP) ## Run the tests, against real servers that come with the environ
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore=tests/chaos --ignore=tests/benchmarks tests
 
 chaos: $(STAMP) ## Kill, pause, cut and flush, and let the judge look at what is left
-	$(BIN)/python -m pytest -s tests/chaos
+	$(BIN)/python -m pytest -n 2 --dist worksteal -rP --show-capture=stdout tests/chaos
 
 soak: $(STAMP) ## The same for 10,000 runs and more than 200 faults
 	$(BIN)/python -m tests.chaos.soak

@@ -18,6 +18,8 @@ from taskplatform.testing.servers import BROKER_DATABASES, empty_broker
 
 HOME = pytest.StashKey[Path]()
 TEMPLATE = "migrated"
+# Where tests take long, the longest first.
+LONG = ("models", "acceptance")
 
 _numbers = itertools.count(1)
 
@@ -26,6 +28,29 @@ def pytest_configure(config: pytest.Config) -> None:
     """Choose the session's folder; workers of xdist are told by their controller."""
     told = getattr(config, "workerinput", {}).get("taskplatform_home")
     config.stash[HOME] = Path(told or tempfile.mkdtemp(prefix="taskplatform-tests-"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let each worker of xdist begin with its share of the long modules, and end with short ones.
+
+    Each is given as many tests that lie side by side, and takes from the end of another's share.
+    """
+    many = getattr(config, "workerinput", {}).get("workercount", 1)
+    long: dict[Path, list[pytest.Item]] = {}
+    short: list[pytest.Item] = []
+    for item in items:
+        if item.path.parent.name in LONG:
+            long.setdefault(item.path, []).append(item)
+        else:
+            short.append(item)
+    modules = sorted(long, key=lambda path: LONG.index(path.parent.name))
+    ordered: list[pytest.Item] = []
+    for place in range(many):
+        ordered += [item for path in modules[place::many] for item in long[path]]
+        lacking = max(0, len(items) * (place + 1) // many - len(ordered))
+        ordered += short[:lacking]
+        del short[:lacking]
+    items[:] = ordered + short
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -46,6 +71,8 @@ def servers(pytestconfig: pytest.Config) -> Endpoints:
     """The session's servers; not to be stopped, killed or flushed (see own_home for that)."""
     found = endpoints(pytestconfig.stash[HOME])
     databases.make_template(found.database_url, TEMPLATE)
+    # No test ends the machine. Servers that tests crash are their own, and do wait.
+    databases.wait_for_disk(found.database_url, False)
     return found
 
 

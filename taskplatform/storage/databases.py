@@ -38,6 +38,15 @@ def make_template(url: str, name: str) -> None:
             _administer(url, "ALTER DATABASE {} RENAME TO {}", unfinished, name)
 
 
+def wait_for_disk(url: str, wanted: bool) -> None:
+    """Whether commits wait until they are on disk: without it, what crashes with the machine is
+    lost, and nothing with the server alone.
+    """
+    with closing(_connect(url)) as connection:
+        connection.execute(_SYNC if wanted else _NO_SYNC)
+        connection.execute(_RELOAD)
+
+
 def in_database(url: str, name: str) -> str:
     """The URL of another database of the same server."""
     return urlsplit(url)._replace(path=f"/{name}").geturl()
@@ -58,6 +67,8 @@ def _connect(url: str) -> Session:
 _ONLY_READS = "ALTER SYSTEM SET default_transaction_read_only = on"
 _WRITES_AGAIN = "ALTER SYSTEM RESET default_transaction_read_only"
 _RELOAD = "SELECT pg_reload_conf()"
+_SYNC = "ALTER SYSTEM SET fsync = on"
+_NO_SYNC = "ALTER SYSTEM SET fsync = off"
 _SWITCH_WAL = "SELECT pg_switch_wal()"
 
 

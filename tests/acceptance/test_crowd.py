@@ -20,7 +20,8 @@ Env = dict[str, str]
 HUNDRED = ("-P", "threads", "-c", "100")
 # The worker's and its supervisor's.
 CONNECTIONS = """
-SELECT count(*) FROM pg_stat_activity WHERE application_name ~ '^taskplatform .*@test'
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND application_name ~ '^taskplatform .*@test'
 """
 
 

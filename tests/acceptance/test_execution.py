@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from datetime import timedelta
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import pytest
@@ -61,13 +62,16 @@ def test_at_most_ten_at_once_and_ten_most_of_the_time(env: Env, ledger: Ledger, 
         for run in runs:
             run.wait(timeout=30)
     events = sorted((int(line[3]), 1 if line[1] == "start:only" else -1) for line in ledger.lines())
-    level, most, full, last = 0, 0, 0, events[0][0]
-    for at, change in events:
-        full += at - last if level == 10 else 0
-        level, last = level + change, at
-        most = max(most, level)
-    assert most == 10
-    assert full / (events[-1][0] - events[0][0]) > 0.5
+    levels = list(accumulate(change for _, change in events))
+    assert max(levels) == 10
+    # How fast children come up is the machine's affair: from when ten are at work until the last
+    # one starts.
+    first = levels.index(10)
+    last = max(place for place, (_, change) in enumerate(events) if change == 1)
+    times = [at for at, _ in events[first : last + 1]]
+    spans = [then - at for at, then in pairwise(times)]
+    full = sum(span for span, level in zip(spans, levels[first:last], strict=True) if level == 10)
+    assert full / sum(spans) > 0.5
 
 
 def test_a_soft_limit_ends_an_attempt(env: Env, ledger: Ledger, log: Path) -> None:

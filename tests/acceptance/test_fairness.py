@@ -48,7 +48,8 @@ def test_tenants_share_workers_by_time_and_weight(env: Env, log: Path) -> None:
             enqueue_many(shared, [*jobs("c", 300, 0.04), *jobs("d", 900, 0.01)])
             wait_for(lambda: len(_done(database, since).get("d", [])) > 20, 20, "d is at work")
             since = moment()
-            wait_for(lambda: sum(_done(database, since).get("d", [])) > 2.5, 30, "d has worked")
+            # So long that a body of c more or less, which lasts 40 ms, makes no difference.
+            wait_for(lambda: sum(_done(database, since).get("d", [])) > 5, 60, "d has worked")
             used = {name: sum(spent) for name, spent in _done(database, since).items()}
     assert used["d"] / (used["c"] + used["d"]) == pytest.approx(3 / 4, rel=0.1)
     assert used["a"] / (used["a"] + used["c"]) == pytest.approx(1 / 2, rel=0.1)

@@ -52,10 +52,10 @@ def test_a_retry_storm_leaves_the_seats_to_first_attempts(
         ]
 
     with worker(env, log, "-c", str(SEATS)):
-        storm = enqueue_many(scarce.tried, orders("bad", 200, 0.05, "fail"))
-        wait_for(lambda: value(IN_LINE) >= 180, 60, "the retries stand in line")
+        storm = enqueue_many(scarce.tried, orders("bad", 100, 0.05, "fail"))
+        wait_for(lambda: value(IN_LINE) >= 90, 60, "the retries stand in line")
         since = time.monotonic_ns()
-        healthy = enqueue_many(scarce.tried, orders("good", 100, 0.2))
+        healthy = enqueue_many(scarce.tried, orders("good", 60, 0.2))
         others = enqueue_many(scarce.other, orders("other", 20, 0.2))
         for run in [*healthy, *others]:
             assert run.wait(timeout=60).status == "succeeded"

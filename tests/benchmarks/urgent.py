@@ -77,6 +77,8 @@ def measure(url: str, environment: dict[str, str], low: int, many: int, settle: 
         pausing.pause("backlog", "to see what that costs")
         seen.pause = perf_counter() - began
         until = monotonic() + settle
+        # All of it may be set aside before one looks for the first time.
+        seen.while_paused.append(_load(database, 1.0))
         while monotonic() < until and _count(database, f"work WHERE {_READY}"):
             seen.while_paused.append(_load(database, 1.0))
         wait_for(lambda: not _count(database, f"work WHERE {_READY}"), 600, "all is set aside")

@@ -18,6 +18,7 @@ from redis import Redis
 from taskplatform.cli.broker_checks import eviction, persistence, reachable
 from taskplatform.cli.checks import clock, durability, migration, pooling, version
 from taskplatform.embedded import endpoints
+from taskplatform.storage import databases
 from taskplatform.storage.health import Facts
 from tests.command_line import CommandLine, Result, on
 from tests.system_programs import system_program
@@ -32,7 +33,15 @@ def _results(result: Result) -> dict[str, Any]:
     return {one["check"]: one for one in json.loads(result.out)}
 
 
-def test_a_good_installation_fails_in_nothing(cli: CommandLine) -> None:
+@pytest.fixture
+def durable(database_url: str) -> Iterator[None]:
+    """The session's server waits for its disk, as users' servers do."""
+    databases.wait_for_disk(database_url, True)
+    yield
+    databases.wait_for_disk(database_url, False)
+
+
+def test_a_good_installation_fails_in_nothing(cli: CommandLine, durable: None) -> None:
     result = cli("doctor", "-o", "json")
     found = _results(result)
 

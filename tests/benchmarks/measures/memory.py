@@ -37,16 +37,17 @@ def _take(session: Session) -> Found:
                 "memory.child.rss": children.rss / len(_children(workers)),
             }
         )
-        sleep(_UNREPORTED)
-        spent = min(
-            (_spent(meter, plan.idle) for _ in range(_WINDOWS)),
-            key=lambda spent: spent.cpu - spent.client,
-        )
-        found.figures |= {
-            "idle.cpu": (spent.cpu - spent.client) / spent.seconds * 100,
-            "idle.transactions": spent.transactions / spent.seconds,
-            "idle.commands": spent.commands / spent.seconds,
-        }
+        if plan.idle:
+            sleep(_UNREPORTED)
+            spent = min(
+                (_spent(meter, plan.idle) for _ in range(_WINDOWS)),
+                key=lambda spent: spent.cpu - spent.client,
+            )
+            found.figures |= {
+                "idle.cpu": (spent.cpu - spent.client) / spent.seconds * 100,
+                "idle.transactions": spent.transactions / spent.seconds,
+                "idle.commands": spent.commands / spent.seconds,
+            }
         if contender.pace.one * 30 > plan.backlog:
             session.rate(contender.bulk, plan.backlog, ONE)
             _calm(workers)

@@ -33,6 +33,8 @@ class Pair:
         self.scene = scene
         self.first, self.second = Stepwise.open(stage.url), Stepwise.open(stage.url)
         self.waited = self.halts = self.left_out = 0
+        self._serial: dict[tuple[tuple[str, ...], tuple[str, ...]], outcome.State] = {}
+        self._lengths: dict[str, int] = {}
         self._threads = ThreadPoolExecutor(2)
 
     def close(self) -> None:
@@ -46,16 +48,21 @@ class Pair:
 
     def statements(self, name: str) -> int:
         """How many statements and commits it takes, if nobody else is there."""
-        facts = self.set()
-        self.first.go_on_freely()
-        self.answer(self.first, name, facts)
-        return self.first.count
+        if name not in self._lengths:
+            facts = self.set()
+            self.first.go_on_freely()
+            self.answer(self.first, name, facts)
+            self._lengths[name] = self.first.count
+        return self._lengths[name]
 
     def one_by_one(self, names: tuple[str, ...], again: tuple[str, ...]) -> outcome.State:
         """The state after these, one after the other, and the answers of those who get one."""
-        facts = self.set()
-        said = [(name, self.answer(self.second, name, facts)) for name in names]
-        return self.what_came(facts, said, again)
+        # Each order is that of two pairs, and each one alone that of many.
+        if (names, again) not in self._serial:
+            facts = self.set()
+            said = [(name, self.answer(self.second, name, facts)) for name in names]
+            self._serial[names, again] = self.what_came(facts, said, again)
+        return self._serial[names, again]
 
     def at_once(
         self, one: str, other: str, halt: int, dies: bool, again: tuple[str, ...]
@@ -141,7 +148,7 @@ def test_two_at_once_are_one_after_the_other(
 
 def unserial(pair: Pair, one: str, other: str) -> Iterator[str]:
     """The interleavings of two whose outcome is none of a serial order."""
-    again = tuple(dict.fromkeys(name for name in (one, other) if name in pair.scene.duties))
+    again = tuple(name for name in pair.scene.duties if name in (one, other))
     statements = pair.statements(one)
     if statements < 2:
         return
