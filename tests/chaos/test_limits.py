@@ -44,7 +44,9 @@ def test_limits_in_a_storm(tmp_path: Path) -> None:
     print(f"shared      {shared} calls joined a run, {members} executions in company")
     print(f"took        {seconds:.0f} s")
     assert verdict.verdict == PASS, verdict.text()
-    assert min(runs[name] for name in ("scarce", "lone", "burst", "pack")) >= 10
+    # Of these most calls find a run that has their key.
+    assert min(runs["lone"], runs["burst"]) >= 3
+    assert min(runs["scarce"], runs["pack"]) >= 50
     assert shared > 10
     assert members > 10
     assert len(history.calls) > 50
