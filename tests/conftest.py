@@ -6,6 +6,7 @@ database of Valkey. Under pytest-xdist all workers share the servers.
 
 import itertools
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,9 @@ _numbers = itertools.count(1)
 
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the session's folder; workers of xdist are told by their controller."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # So it is in the background of a script's shell, and whatever is started would inherit it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     told = getattr(config, "workerinput", {}).get("taskplatform_home")
     config.stash[HOME] = Path(told or tempfile.mkdtemp(prefix="taskplatform-tests-"))
 
