@@ -42,7 +42,8 @@ class Client:
             number=number,
             api=self.load.api,
             group=group,
-            seconds=dice.choice([0.0, 0.02, 0.1, 0.4]) if name != "scarce" else 0.05,
+            seconds=self.load.work
+            or (dice.choice([0.0, 0.02, 0.1, 0.4]) if name != "scarce" else 0.05),
         )
         request = None if name == "burst" else f"{self.load.seed}-{number}"
         step = LAST.get(name)

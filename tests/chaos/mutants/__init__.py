@@ -60,8 +60,8 @@ MUTANTS = {
         Mutant(
             "never-rung-again",
             recovery.never_rung_again,
-            {"kill-worker": 4, "flush-redis": 2},
-            many=40,
+            {"kill-worker": 8, "flush-redis": 4},
+            many=80,
             plain=True,
             work=0.3,
         ),
@@ -79,7 +79,7 @@ MUTANTS = {
             plain=True,
             batch=10,
         ),
-        Mutant("commits-later", limits.commits_later, {"restart-postgres": 3}),
+        Mutant("commits-later", limits.commits_later, {"restart-postgres": 6}, many=300),
         Mutant(
             "limit-by-the-workers-clock",
             limits.workers_clock,
@@ -88,9 +88,15 @@ MUTANTS = {
             rate=60.0,
             plain=True,
         ),
-        Mutant("gives-back-what-was-used", limits.gives_back_what_was_used, {}, **LIMITS),
+        Mutant(
+            "gives-back-what-was-used",
+            limits.gives_back_what_was_used,
+            {},
+            **LIMITS | {"many": 300, "rate": 40.0},
+        ),
         Mutant("slots-by-time", limits.slots_by_time, {}, **LIMITS),
-        Mutant("slots-for-ever", limits.slots_for_ever, DEATHS, **LIMITS),
+        # Somebody has the one slot of a step nearly all the time.
+        Mutant("slots-for-ever", limits.slots_for_ever, DEATHS, **LIMITS, work=0.4),
         Mutant("members-forgotten", limits.members_forgotten, DEATHS, **LIMITS),
     )
 }

@@ -38,14 +38,15 @@ def read_then_insert() -> None:
             time.sleep(0.05)
         return send(session, rows, again)
 
-    def take_what_was_free(wanted: Any) -> Statement:
-        statement = take(wanted)
+    def take_what_was_free(wanted: Any, **more: Any) -> Statement:
+        statement = take(wanted, **more)
         if not seen.free:
             return statement
         text = statement.text.replace("WHERE held.expires_at <= clock_timestamp()", "")
+        assert text != statement.text
         return Statement(text, statement.values)
 
-    vars(door)["_send"] = look_and_send
+    put(door, "_send", look_and_send)
     put(keys, "take", take_what_was_free)
 
 
@@ -61,22 +62,22 @@ def answer_before_the_commit() -> None:
             door.enqueue(session, rows)
             time.sleep(0.3)
 
-    def answer(pipeline: Any, rows: Sequence[NewRun]) -> Any:
+    def answer(rows: Sequence[NewRun]) -> list[Enqueued]:
         Thread(target=store, args=(rows,)).start()
-        return vars(storing)["_runs"](pipeline, [Enqueued(one.id, "queued", True) for one in rows])
+        return [Enqueued(one.id, "queued", True) for one in rows]
 
-    vars(storing)["_store"] = answer
+    put(storing, "_store", answer)
 
 
 def retry_makes_another_run() -> None:
     """A call whose answer was lost is made again as if it were another one."""
 
-    def store(pipeline: Any, rows: Sequence[NewRun]) -> Any:
+    def store(rows: Sequence[NewRun]) -> list[Enqueued]:
         def once_more(session: Any, _: bool) -> list[Enqueued]:
             return door.enqueue(
                 session, [replace(one, id=uuid7(), request_id=None) for one in rows]
             )
 
-        return vars(storing)["_runs"](pipeline, call(once_more))
+        return call(once_more)
 
-    vars(storing)["_store"] = store
+    put(storing, "_store", store)

@@ -40,7 +40,7 @@ def unordered_locks() -> None:
     slowly = f"{given} AS one(p, k, r), LATERAL (SELECT pg_sleep(0.003 + 0 * length(k))) AS _"
     change(keys, given, slowly.replace("*", "p, k, r", 1))
 
-    def take(wanted: Mapping[tuple[str, str], UUID]) -> Statement:
+    def take(wanted: Mapping[tuple[str, str], UUID], **_: Any) -> Statement:
         items = list(wanted.items())
         random.shuffle(items)
         columns = [pipeline for (pipeline, _), _ in items], [key for (_, key), _ in items]
@@ -61,7 +61,7 @@ def commits_later() -> None:
             for statement in (*_LAZY.split(";"), "SELECT pg_reload_conf()"):
                 session.execute(statement)
 
-    vars(connecting)["_configure"] = configure
+    put(connecting, "_configure", configure)
 
 
 def gives_back_what_was_used() -> None:
