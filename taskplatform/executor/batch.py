@@ -253,14 +253,13 @@ class Batch:
         for branch, settlement, outcome in pending:
             if settlement.work_id not in accepted:
                 continue
-            if settlement.result is not None or settlement.attempt is not None:
-                self._child.tally.count(branch.claimed.pipeline, settlement)
             then = settlement.then
             if type(then) is Keep and type(outcome) is Succeeded:
                 branch.advance(outcome, then.step)
                 self._going_on.append(branch)
             else:
                 left.append(settlement)
+        self._child.tally.count(pending, accepted)
         self._child.tally.tell(self._child.look, self._child.link.paused.now.failing)
         self._follow_up(left)
 

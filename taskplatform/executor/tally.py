@@ -1,11 +1,12 @@
 """Tally: what the attempts of a process came to, told as soon as some of a pipeline fail."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Container, Iterable
 from contextlib import suppress
 from functools import partial
 from time import monotonic
 
 from taskplatform.errors import Unavailable
+from taskplatform.executor.branch import Branch
 from taskplatform.storage.connection import Session
 from taskplatform.storage.retry_budgets import SLICE, WINDOW, Count, count
 from taskplatform.storage.settlement import Settlement
@@ -26,20 +27,24 @@ class Tally:
         self._failed: dict[str, dict[int, int]] = {}
         self._next = 0.0
 
-    def count(self, pipeline: str, settlement: Settlement) -> None:
-        """Count what was committed: an output, or an attempt that failed."""
-        if settlement.result is not None:
-            counted = self._passed
-        elif settlement.attempt is not None and settlement.attempt.outcome in _FAILURES:
-            counted = self._failed
-        else:
-            return
-        slices = counted.setdefault(pipeline, {})
-        now = int(monotonic() // SLICE)
-        if now not in slices:
-            oldest = now - WINDOW // SLICE
-            counted[pipeline] = slices = {at: n for at, n in slices.items() if at > oldest}
-        slices[now] = slices.get(now, 0) + 1
+    def count(
+        self, pending: Iterable[tuple[Branch, Settlement, object]], accepted: Container[int]
+    ) -> None:
+        """Count what was committed of a batch: outputs, and attempts that failed."""
+        passed: dict[str, int] = {}
+        failed: dict[str, int] = {}
+        for branch, settlement, _ in pending:
+            if settlement.result is not None:
+                counts = passed
+            elif (attempt := settlement.attempt) is not None and attempt.outcome in _FAILURES:
+                counts = failed
+            else:
+                continue
+            if settlement.work_id in accepted:
+                pipeline = branch.claimed.pipeline
+                counts[pipeline] = counts.get(pipeline, 0) + 1
+        self._add(self._passed, passed)
+        self._add(self._failed, failed)
 
     def tell(
         self, ask: Callable[[Callable[[Session], None]], None], failing: Collection[str]
@@ -61,6 +66,15 @@ class Tally:
         if told:
             self._next = monotonic() + EVERY
         return told
+
+    def _add(self, counted: dict[str, dict[int, int]], counts: dict[str, int]) -> None:
+        now = int(monotonic() // SLICE)
+        for pipeline, many in counts.items():
+            slices = counted.get(pipeline, {})
+            if now not in slices:
+                oldest = now - WINDOW // SLICE
+                counted[pipeline] = slices = {at: n for at, n in slices.items() if at > oldest}
+            slices[now] = slices.get(now, 0) + many
 
     def _taken(self, pipeline: str) -> list[tuple[int, int, int]]:
         passed, failed = self._passed.pop(pipeline, {}), self._failed.pop(pipeline, {})
