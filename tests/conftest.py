@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from taskplatform.core import registry
 from taskplatform.embedded import Endpoints, endpoints, erase
 from taskplatform.storage import databases
 from taskplatform.testing.servers import BROKER_DATABASES, empty_broker
@@ -55,6 +56,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         ordered += short[:lacking]
         del short[:lacking]
     items[:] = ordered + short
+
+
+@pytest.fixture(autouse=True)
+def _pipelines_of_modules() -> Iterator[None]:
+    """Declare again what a test has cleared: modules are imported once, tests come in any order."""
+    declared, handlers = (dict(vars(registry)[name]) for name in ("_declared", "_handlers"))
+    yield
+    for name, before in (("_declared", declared), ("_handlers", handlers)):
+        vars(registry)[name].update(before | vars(registry)[name])
 
 
 @pytest.hookimpl(optionalhook=True)
