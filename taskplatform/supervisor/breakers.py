@@ -5,15 +5,15 @@ from functools import partial
 from time import monotonic
 
 from taskplatform.core import registry
-from taskplatform.storage import breaker_lines, breakers, gates, set_aside, slots
+from taskplatform.storage import breaker_lines, breakers, gates, slots
 from taskplatform.storage.connection import Session
 from taskplatform.storage.gates import gate_of
 from taskplatform.supervisor.session import Database
+from taskplatform.supervisor.set_aside import MOST, by_batches
 
 EVERY = 0.5
 # However much is ready, looking through it may take so much of the time.
 _SHARE = 0.05
-_MOST_BATCHES = 20
 # One that will let somebody through in a moment sets nothing aside.
 _SOON = 0.5
 
@@ -53,12 +53,10 @@ class BreakerLines:
             steps=steps,
             queues=self._queues,
         )
-        for _ in range(_MOST_BATCHES):
-            if self._database.ask(ask, 0) < set_aside.BATCH:
-                break
+        by_batches(self._database, ask)
 
     def _let_go(self, name: str) -> None:
-        for _ in range(_MOST_BATCHES):
+        for _ in range(MOST):
             if not self._database.ask(partial(_moved_on, gate_of("breaker", name)), False):
                 break
             self._make_ready()

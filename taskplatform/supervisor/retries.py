@@ -2,13 +2,14 @@
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from time import monotonic
 
-from taskplatform.storage import retry_budgets, set_aside
-from taskplatform.storage.connection import Session
+from taskplatform.storage import retry_budgets
 from taskplatform.supervisor.gates import Gates
 from taskplatform.supervisor.pauses import Pauses
 from taskplatform.supervisor.session import Database
+from taskplatform.supervisor.set_aside import by_batches
 
 logger = logging.getLogger(__name__)
 
@@ -16,7 +17,6 @@ logger = logging.getLogger(__name__)
 EVERY, SOON = 1.0, 0.25
 # However much is ready, looking through it may take so much of the time.
 _SHARE = 0.05
-_MOST_BATCHES = 20
 
 
 class Retries:
@@ -74,9 +74,5 @@ class Retries:
         self._in_force = [one.pipeline for one in begun]
 
     def _set_aside(self, pipeline: str) -> None:
-        def ask(connection: Session) -> int:
-            return retry_budgets.set_aside(connection, pipeline, self._queues)
-
-        for _ in range(_MOST_BATCHES):
-            if self._database.ask(ask, 0) < set_aside.BATCH:
-                break
+        ask = partial(retry_budgets.set_aside, pipeline=pipeline, queues=self._queues)
+        by_batches(self._database, ask)
