@@ -32,6 +32,7 @@ from taskplatform.supervisor.rescue import Loss, Rescuer, lost_holders
 from taskplatform.supervisor.retries import Retries
 from taskplatform.supervisor.session import Database
 from taskplatform.supervisor.unstarted import Unstarted
+from taskplatform.supervisor.vacuum import Vacuum
 from taskplatform.supervisor.watch import Watch
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ RESCUE_EVERY = 1.0
 REPORT_EVERY = 3.0
 PRUNE_EVERY = 60.0
 UNSTARTED_EVERY = 1.0
+VACUUM_EVERY = 0.5
 _LONGEST = 60.0
 
 
@@ -76,6 +78,7 @@ class Supervisor:
         self._next: dict[str, float] = {}
         self._urgent: dict[str, float] = {}
         self._reports = Reports(about, table, self._database)
+        self._vacuum = Vacuum(table, database_url(), about.name)
 
     def run(self) -> None:
         """Supervise until the worker and all its children have ended."""
@@ -130,6 +133,7 @@ class Supervisor:
         self._every("rescue", RESCUE_EVERY, self._rescue_others)
         self._every("prune", PRUNE_EVERY, self._prune)
         self._every("unstarted", UNSTARTED_EVERY, self._end_unstarted)
+        self._every("vacuum", VACUUM_EVERY, self._vacuum.tick)
 
     def _bury(self) -> None:
         dead = [

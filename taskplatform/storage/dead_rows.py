@@ -1,0 +1,17 @@
+"""The dead rows of work that is done, which a claim has to step over until they are removed."""
+
+from taskplatform.storage.connection import Session
+
+# Claims walk the index of ready work from its head, where all that was claimed before lies dead;
+# so the indexes are always cleaned, also when a large backlog makes that little of the table.
+# Nothing is given back to the disk: that takes a lock which claims would wait for. Whoever finds
+# somebody else at it leaves it to them.
+_VACUUM = "VACUUM (INDEX_CLEANUP on, TRUNCATE off, SKIP_LOCKED, PARALLEL 0) taskplatform.work"
+
+
+def vacuum_work(connection: Session) -> None:
+    """Remove the dead rows of the work table; a role that may not gets a notice, and nothing else.
+
+    The connection has to be in autocommit mode, outside of a transaction.
+    """
+    connection.execute(_VACUUM)
