@@ -134,7 +134,7 @@ def test_the_shift_outlives_an_outage_while_bodies_are_in_hand(
         with house.stage.session() as other:
             other.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE application_name = 'taskplatform w'"
+                " WHERE application_name = 'taskplatform w' AND datname = current_database()"
             )
     thread.join(30)
     if not all(house.status(run) == "succeeded" for run in runs):
