@@ -8,21 +8,23 @@ import os
 import struct
 import tempfile
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from time import monotonic_ns
 
 VARIABLE = "BENCHMARK_MARKS"
 _RECORD = struct.Struct("=IIq")
 
-_descriptors: dict[str, int] = {}
+
+@cache
+def descriptor() -> int:
+    """The file of this process's place; looked up once, since each mark is a part of a body."""
+    return os.open(os.environ[VARIABLE], os.O_WRONLY | os.O_APPEND)
 
 
 def mark(number: int, step: int) -> None:
     """Note, from inside a body, that the step of the run of this number executes now."""
-    path = os.environ[VARIABLE]
-    if path not in _descriptors:
-        _descriptors[path] = os.open(path, os.O_WRONLY | os.O_APPEND)
-    os.write(_descriptors[path], _RECORD.pack(number, step, monotonic_ns()))
+    os.write(descriptor(), _RECORD.pack(number, step, monotonic_ns()))
 
 
 def last_ns(path: Path) -> int:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.benchmarks import bars, contenders
 from tests.benchmarks.figures import FIGURES
-from tests.benchmarks.marks import VARIABLE, Marks, mark
+from tests.benchmarks.marks import VARIABLE, Marks, descriptor, mark
 from tests.benchmarks.measures import MEASURES
 from tests.benchmarks.report.document import document
 from tests.benchmarks.report.plot import plot
@@ -110,6 +110,7 @@ def test_executions_are_counted(
     marks = Marks.create()
     try:
         monkeypatch.setenv(VARIABLE, str(marks.path))
+        descriptor.cache_clear()
         for run, step in executed:
             mark(run, step)
         problem = marks.problem(2, 2)
@@ -117,4 +118,5 @@ def test_executions_are_counted(
         assert marks.count() == len(executed)
         assert marks.first_ns(0, 1) > marks.first_ns(0, 0)
     finally:
+        descriptor.cache_clear()
         marks.remove()
