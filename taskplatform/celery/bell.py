@@ -9,7 +9,8 @@ not rung looks by itself after a quarter of a second.
 """
 
 import os
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
@@ -193,10 +194,12 @@ class Bell:
             # sees it in any case.
             if not self._linger(keys=[own, *sets], args=[listener, seconds + SLICE]):
                 yield False
-            while (left := ends - monotonic()) > 0:
-                rung = self._redis.blpop([own], timeout=max(0.01, min(SLICE, left)))
-                left_by_ring = rung is not None and len(queues) == 1
-                yield rung is not None
+            with self._ear() as ear:
+                while (left := ends - monotonic()) > 0:
+                    ear.send_command("BLPOP", own, max(0.01, min(SLICE, left)))
+                    rung = ear.read_response() is not None
+                    left_by_ring = rung and len(queues) == 1
+                    yield rung
         except redis.RedisError as error:
             raise Unavailable(f"broker unavailable: {error}") from error
         finally:
@@ -207,6 +210,16 @@ class Bell:
         """Close the connection."""
         self.closed = True
         self._redis.close()
+
+    @contextmanager
+    def _ear(self) -> Iterator[Any]:
+        # What the client does around a command takes as long as it takes to claim.
+        pool = self._redis.connection_pool
+        ear = pool.get_connection()
+        try:
+            yield ear
+        finally:
+            pool.release(ear)
 
     def _leave(self, lingering: list[str], listener: str) -> None:
         try:

@@ -1,7 +1,6 @@
 """The shift of a worker whose pool is threads: one claims for all the seats of its process."""
 
 import logging
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
@@ -108,7 +107,7 @@ class CrowdShift(Shift):
         """Claim; while bodies are in hand, also for as long as the database is away."""
         desk = self._desk
         while True:
-            time.sleep(desk.link.pace.wait())
+            desk.link.pace.rest()
             try:
                 claimed, self._more = desk.claim_for(many, self._queues)
             except Unavailable as error:

@@ -53,7 +53,7 @@ class Shift:
             while not child.must_end():
                 claimed: list[Claimed] = []
                 if look:
-                    time.sleep(child.link.pace.wait())
+                    child.link.pace.rest()
                     claimed, more = child.claim(self._queues)
                     child.remember(claimed)
                     child.backoff.reset()

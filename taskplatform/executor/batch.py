@@ -29,7 +29,6 @@ from taskplatform.executor.child import Child
 from taskplatform.executor.company import Pending
 from taskplatform.executor.ending import fails
 from taskplatform.executor.garbage import seldom_collected
-from taskplatform.executor.impatience import Impatience
 from taskplatform.executor.rests import move, rests, spawn
 from taskplatform.storage.claim import Claimed
 from taskplatform.storage.settlement import Keep, Settlement
@@ -73,7 +72,7 @@ class Batch:
         with ExitStack() as stack:
             # The first outcome of a lone branch is committed at once: nobody has to be impatient.
             if len(wave) > 1:
-                stack.enter_context(Impatience(self.commit))
+                stack.enter_context(self._child.impatience.during(self.commit))
                 if self._child.time_limit.available:
                     stack.enter_context(seldom_collected())
             while wave:
@@ -221,12 +220,12 @@ class Batch:
         )
 
     def _may_go_on(self, branch: Branch) -> bool:
-        pipeline, child = branch.claimed.pipeline, self._child
-        may = self._goes_on.get(pipeline)
+        claimed, child = branch.claimed, self._child
+        may = self._goes_on.get(claimed.pipeline)
         if may is None:
-            may = not (child.must_yield() or child.link.is_paused(branch.claimed))
-            self._goes_on[pipeline] = may
-        return may and not child.link.paused.covers(branch.claimed)
+            may = not (child.must_yield() or child.link.is_paused(claimed))
+            self._goes_on[claimed.pipeline] = may
+        return may and not child.link.paused.covers(claimed)
 
     def commit(self, older_than: float = -1.0) -> None:
         """Commit the outcomes so far, if the oldest has waited longer than that."""
@@ -243,9 +242,10 @@ class Batch:
         except psycopg.Error as error:
             self._settle_apart(pending, error)
             return
-        lost = [branch for branch, one, _ in pending if one.work_id not in accepted]
-        if ready := give_up(self._child, lost):
-            self._ring(ready)
+        if len(accepted) < len(pending):
+            lost = [branch for branch, one, _ in pending if one.work_id not in accepted]
+            if ready := give_up(self._child, lost):
+                self._ring(ready)
         self._go_on(pending, accepted)
 
     def _go_on(self, pending: list[Pending], accepted: set[int]) -> None:

@@ -127,11 +127,14 @@ class Begun:
             branch.first_body_at = started_at
         branch.step_ended_at = ended_at = monotonic()
         # A batch is claimed by its leader alone, as what costs nobody knows how much.
+        share = ended_at - started_at
         if step.batch is None:
-            child.costs.observe(step.task_name, ended_at - started_at)
-        share = (ended_at - started_at) / (1 + len(branch.company))
-        for one in (branch, *branch.company):
-            child.lanes.use(one.claimed, share)
+            child.costs.observe(step.task_name, share)
+        else:
+            share /= 1 + len(branch.company)
+            for one in branch.company:
+                child.lanes.use(one.claimed, share)
+        child.lanes.use(branch.claimed, share)
 
 
 def _not_begun(child: Child, seconds: float) -> Withheld | None:

@@ -15,6 +15,7 @@ import psycopg
 
 from taskplatform.errors import Unavailable
 from taskplatform.executor.costs import BUDGET, Costs
+from taskplatform.executor.impatience import Impatience
 from taskplatform.executor.instruments import Instrument, Silent
 from taskplatform.executor.lanes import Lanes
 from taskplatform.executor.link import Link
@@ -73,6 +74,7 @@ class Child:
         self.costs = Costs()
         self.lanes = Lanes(self.costs, ageing)
         self.tally = Tally()
+        self.impatience = Impatience()
         self.time_limit = TimeLimit(lambda: self.slot.interrupt)
         self.reporter: Reporter | None = None
         self.own_transaction = OwnTransaction(url, f"taskplatform {worker_name} body")
@@ -106,8 +108,7 @@ class Child:
 
     def must_stop(self) -> bool:
         """No body of what is held may start: also when the lease is in doubt."""
-        slot, table = self.slot, self.table
-        return not slot.lease_holds or self.leaving or table.shutting_down or slot.interrupt
+        return self.slot.must_stop or self.leaving or self.table.shutting_down
 
     def must_yield(self) -> bool:
         """The shift should end at the next step boundary; `must_stop` is asked there."""
@@ -183,14 +184,14 @@ class Child:
         whether they still count. Raises another psycopg.Error for what it refuses to store.
         """
         accepted: set[int] = set()
-        asked_before = False
-        for pause in iter(Backoff(_FIRST_PAUSE).next, None):
+        rest, asked_before, backoff = settlements, False, Backoff(_FIRST_PAUSE)
+        while True:
             try:
                 with self.lock:
                     if asked_before:
                         # The answer to a COMMIT can be lost: what it ended looks refused now.
                         accepted |= committed(self.connection, settlements)
-                    rest = [one for one in settlements if one.work_id not in accepted]
+                        rest = [one for one in settlements if one.work_id not in accepted]
                     accepted |= settle(
                         self.connection,
                         rest,
@@ -204,15 +205,14 @@ class Child:
                 if asked_before:
                     raise
                 # An earlier try was committed, after it was asked whether it is.
-                asked_before = True
+                asked_before, pause = True, backoff.next()
             except _AWAY as error:
-                asked_before = True
+                asked_before, pause = True, backoff.next()
                 logger.warning("commit failed, again in %.2g s: %s", pause, first_line(error))
                 self.link.drop_if_broken(error)
                 if self._give_up():
                     return accepted
             time.sleep(pause)
-        raise AssertionError("pauses never end")
 
     def woken_elsewhere(self) -> dict[str, int]:
         """What was made ready since this was last asked, on queues that are not served here."""

@@ -3,6 +3,7 @@
 All that was due meanwhile is ready, and all children come at once.
 """
 
+import time
 from time import monotonic
 
 # Rows a second that a child may claim at first; four times as many each second, then no limit.
@@ -29,6 +30,12 @@ class Pace:
         if self._rate() is None:
             return 0.0
         return max(0.0, self._next - monotonic())
+
+    def rest(self) -> None:
+        """Sleep until the next claim may be made."""
+        if (pause := self.wait()) > 0:
+            # To sleep for no time at all costs a tenth of a millisecond, before every claim.
+            time.sleep(pause)
 
     def claiming(self, limit: int) -> int:
         """A claim is made now; how many rows it may take of the `limit` it wants."""

@@ -116,6 +116,14 @@ class Slot:
         return monotonic_ns() < self._words[(self._at + _LEASE) // 8]
 
     @property
+    def must_stop(self) -> bool:
+        """Whether no body may start here: the lease is in doubt, or the grace is over."""
+        at = self._at
+        return monotonic_ns() >= self._words[(at + _LEASE) // 8] or (
+            self._memory[at + _INTERRUPT] != 0
+        )
+
+    @property
     def batch(self) -> int:
         """How many branches the child holds now."""
         return self._get(_BATCH)

@@ -34,15 +34,16 @@ class Tally:
         passed: dict[str, int] = {}
         failed: dict[str, int] = {}
         for branch, settlement, _ in pending:
+            if settlement.work_id not in accepted:
+                continue
             if settlement.result is not None:
                 counts = passed
             elif (attempt := settlement.attempt) is not None and attempt.outcome in _FAILURES:
                 counts = failed
             else:
                 continue
-            if settlement.work_id in accepted:
-                pipeline = branch.claimed.pipeline
-                counts[pipeline] = counts.get(pipeline, 0) + 1
+            pipeline = branch.claimed.pipeline
+            counts[pipeline] = counts.get(pipeline, 0) + 1
         self._add(self._passed, passed)
         self._add(self._failed, failed)
 

@@ -16,7 +16,7 @@ from taskplatform.storage import fork_sql, join_sql, settle_rows, slots, waits
 from taskplatform.storage import settle_sql as sql
 from taskplatform.storage.connection import Session, one_trip
 from taskplatform.storage.dispatch import release_due
-from taskplatform.storage.settle_plain import advance, finish, is_plain, is_plain_end
+from taskplatform.storage.settle_plain import advance, all_advance, all_finish, finish
 from taskplatform.storage.settle_rows import Row, encode
 from taskplatform.storage.settlement import (
     End,
@@ -45,15 +45,14 @@ def settle(
     Raises UniqueViolation if a result that is said to be a step's first is stored already: an
     earlier try was committed then. With `again` that is no matter.
     """
+    if all_advance(settlements):
+        return advance(connection, settlements, worker, again)
+    if all_finish(settlements):
+        return finish(connection, settlements, worker, again)
     if any(one.expected is not None for one in settlements):
         return _settle_expected(connection, settlements, worker)
     if any(one.slots is not None for one in settlements):
         return _settle_slots(connection, settlements, worker, woken)
-    kinds = {type(one.then) for one in settlements}
-    if kinds == {Keep} and all(is_plain(one) for one in settlements):
-        return advance(connection, settlements, worker, again)
-    if kinds == {End} and all(is_plain_end(one) for one in settlements):
-        return finish(connection, settlements, worker, again)
     with one_trip(connection):
         locked = _lock(connection, settlements)
         going_on = _write(connection, settlements, worker)

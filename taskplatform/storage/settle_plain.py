@@ -11,9 +11,20 @@ from taskplatform.storage.settle_rows import encode
 from taskplatform.storage.settlement import End, Keep, Settlement
 
 
-def is_plain(one: Settlement) -> bool:
-    """A short step ended well, and the holder goes on with the next one."""
-    return one.result is not None and isinstance(one.then, Keep) and not one.then.mark
+def all_advance(settlements: Sequence[Settlement]) -> bool:
+    """Of all a short step ended well, and the holder goes on with the next one."""
+    # Plain loops, here and below: each is gone through for every step that is executed.
+    for one in settlements:
+        then = one.then
+        if (
+            type(then) is not Keep
+            or then.mark
+            or one.result is None
+            or one.expected is not None
+            or one.slots is not None
+        ):
+            return False
+    return True
 
 
 def advance(
@@ -36,17 +47,22 @@ def advance(
 _by_work = attrgetter("work_id")
 
 
-def is_plain_end(one: Settlement) -> bool:
-    """The last step ended well, and nobody but the run itself is concerned."""
-    then = one.then
-    return (
-        one.result is not None
-        and isinstance(then, End)
-        and then.status == "succeeded"
-        and not then.owns_key
-        and not one.handlers
-        and one.parent_run is None
-    )
+def all_finish(settlements: Sequence[Settlement]) -> bool:
+    """Of all the last step ended well, and nobody but the run itself is concerned."""
+    for one in settlements:
+        then = one.then
+        if (
+            type(then) is not End
+            or then.status != "succeeded"
+            or then.owns_key
+            or one.handlers
+            or one.parent_run is not None
+            or one.result is None
+            or one.expected is not None
+            or one.slots is not None
+        ):
+            return False
+    return True
 
 
 def finish(

@@ -43,12 +43,10 @@ def result(one: Settlement, made: Result) -> Row:
         "started_ago": made.started_ago,
         "finished_ago": made.finished_ago,
     }
-    return _logged(made_row, made.log)
-
-
-def _logged(made: Row, log: str | None) -> Row:
     # Most steps log nothing, and a key that is not there is a NULL.
-    return made if log is None else {**made, "log": log}
+    if made.log is not None:
+        made_row["log"] = made.log
+    return made_row
 
 
 def item(one: Settlement, made: Result) -> Row:
@@ -58,7 +56,7 @@ def item(one: Settlement, made: Result) -> Row:
 
 def attempt(one: Settlement, made: Attempt) -> Row:
     """An attempt without an output."""
-    made_row = row(
+    return row(
         one,
         step=made.step,
         outcome=made.outcome,
@@ -67,8 +65,8 @@ def attempt(one: Settlement, made: Attempt) -> Row:
         alone=made.alone,
         started_ago=made.started_ago,
         finished_ago=made.finished_ago,
+        log=made.log,
     )
-    return _logged(made_row, made.log)
 
 
 def waiting(one: Settlement, then: PutBack) -> Row:
