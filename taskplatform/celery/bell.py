@@ -27,26 +27,32 @@ SHIFT_TASK = "taskplatform.shift"
 # More messages than this on one queue would only open shifts that find nothing.
 MOST_MESSAGES = 32
 # Whoever attends takes so many runs of short steps in one go, and rings others if there are more
-# than it can take. So a ring for no more than that wakes nobody else, and one for more a few.
+# than it can take. So a ring for no more than that wakes nobody else, and one for more a few, once
+# in a while: thousands that are enqueued ring for each thousand of them.
 ENOUGH_FOR_ONE = 32
 FEW_MESSAGES = 4
 SLICE = 0.1
 # So long whoever attends is believed to.
 ATTENDS = 0.1
+_SPELL = int(1000 * ATTENDS)
 
-# KEYS: lingering set, Celery's queue, attending set. ARGV: rings wanted, most messages, prefix of
-# the listeners' own lists, how many are enough for one who attends (less than 0: it is the one who
-# rings), few, and perhaps a message to put on the queue if one is wanted. Whoever is rung is taken
-# off the set: the next ring is for somebody else. The answer is how many messages are wanted; -1:
-# nobody was woken, since somebody attends; -2: since as many messages wait as may.
+# KEYS: lingering set, Celery's queue, attending set, whether a few were woken lately. ARGV: rings
+# wanted, most messages, prefix of the listeners' own lists, how many are enough for one who attends
+# (less than 0: it is the one who rings), few, for how many milliseconds that is enough, and
+# perhaps a message to put on the queue if one is wanted. Whoever is rung is taken off the set: the
+# next ring is for somebody else. The answer is how many messages are wanted; -1: nobody was woken,
+# since somebody attends; -2: since as many messages wait as may.
 _RING = """
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 local wanted, most, enough = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[4])
 local woken = false
 local attended = enough >= 0 and redis.call('ZCOUNT', KEYS[3], now, '+inf') > 0
-if attended and wanted <= enough then return -1 end
-if attended then most = math.min(most, tonumber(ARGV[5])) end
+if attended then
+    if wanted <= enough then return -1 end
+    if not redis.call('SET', KEYS[4], '1', 'NX', 'PX', ARGV[6]) then return -1 end
+    most = math.min(most, tonumber(ARGV[5]))
+end
 wanted = math.min(wanted, tonumber(ARGV[2]))
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 while wanted > 0 do
@@ -57,7 +63,7 @@ while wanted > 0 do
     wanted, woken = wanted - 1, true
 end
 if wanted > 0 then wanted = math.min(wanted, most - redis.call('LLEN', KEYS[2])) end
-if wanted > 0 and ARGV[6] then redis.call('LPUSH', KEYS[2], ARGV[6]) end
+if wanted > 0 and ARGV[7] then redis.call('LPUSH', KEYS[2], ARGV[7]) end
 if wanted <= 0 and not woken then return -2 end
 return math.max(wanted, 0)
 """
@@ -133,7 +139,7 @@ class Bell:
         try:
             for queue, wanted in queues.items():
                 own = self._key("bell", "")
-                args: list[int | str] = [wanted, most, own, enough, FEW_MESSAGES]
+                args: list[int | str] = [wanted, most, own, enough, FEW_MESSAGES, _SPELL]
                 # Most rings need none, so they are not made before that is known.
                 messages = self._ring(keys=self._rung(queue), args=args)
                 attended = attended and messages < 0
@@ -147,7 +153,7 @@ class Bell:
     def single(self, queue: str, message: bytes) -> tuple[Any, ...]:
         """The command that rings once, and puts the message on the queue if one is wanted."""
         keys, own = self._rung(queue), self._key("bell", "")
-        how = (1, MOST_MESSAGES, own, ENOUGH_FOR_ONE, FEW_MESSAGES, message)
+        how = (1, MOST_MESSAGES, own, ENOUGH_FOR_ONE, FEW_MESSAGES, _SPELL, message)
         return "EVALSHA", self._ring.sha, len(keys), *keys, *how
 
     def connection(self) -> Any:
@@ -232,7 +238,10 @@ class Bell:
             self._redis.close()
 
     def _rung(self, queue: str) -> list[str]:
-        return [self._key("lingering", queue), self._list(queue), self._key("attending", queue)]
+        lingering, attending, few = (
+            self._key(what, queue) for what in ("lingering", "attending", "few")
+        )
+        return [lingering, self._list(queue), attending, few]
 
     def _key(self, what: str, queue: str) -> str:
         return f"{self._address.prefix}taskplatform:{what}:{queue}"

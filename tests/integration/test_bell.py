@@ -89,6 +89,15 @@ def test_what_is_too_much_for_one_wakes_others_too(
     asleep.close()
     assert redis.llen(QUEUE) == FEW_MESSAGES
 
+    # Those ring for more, if there is more than they can take.
+    redis.delete(QUEUE)
+    assert bell.ring({QUEUE: 1000}) is True
+    assert redis.llen(QUEUE) == 0
+    until = monotonic() + 20
+    while not redis.llen(QUEUE) and monotonic() < until:
+        bell.ring({QUEUE: 1000})
+    assert redis.llen(QUEUE) == FEW_MESSAGES
+
 
 def test_one_that_attends_can_wake_others(bell: Bell, redis: Redis) -> None:
     """It has found more than it can take."""
