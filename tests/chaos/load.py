@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -24,6 +25,8 @@ from tests.chaos.mutants import become
 
 STEPS = ("collect", "clean", "score", "publish", "notify")
 WINGS = ("left", "right")
+# What the load says when all is asked for.
+ENQUEUED = "enqueued"
 MISHAPS = ("fail", "put-off", "give-up")
 
 
@@ -147,8 +150,6 @@ def main(load: Load) -> None:
     """Enqueue, and meanwhile and then retry what fails, until the standard input ends."""
     client = Client(load)
     done = threading.Event()
-    keeper = threading.Thread(target=client.look_after, args=(done,))
-    keeper.start()
 
     def enqueue(number: int) -> None:
         if load.batch > 1:
@@ -156,17 +157,22 @@ def main(load: Load) -> None:
         else:
             client.enqueue(number)
 
-    four_enqueue(load, client.deadline, enqueue)
-    # Until the storm is over somebody has to retry what failed for good.
-    sys.stdin.read()
-    done.set()
-    keeper.join()
+    with ThreadPoolExecutor(1, "keeper") as pool:
+        keeper = pool.submit(client.look_after, done)
+        try:
+            four_enqueue(load, client.deadline, enqueue)
+            # Until the storm is over somebody has to retry what failed for good.
+            sys.stdin.read()
+        finally:
+            done.set()
+    keeper.result()
 
 
 def four_enqueue(load: Load, deadline: float, enqueue: Callable[[int], None]) -> None:
     """Enqueue one number after the other in four threads, as the load says.
 
-    The first line of the standard input says that the nemesis has ended.
+    The first line of the standard input says that the nemesis has ended. Raises what `enqueue`
+    raised: a load that asks for nothing proves nothing.
     """
     begin, numbers, lock = time.monotonic(), count(), threading.Lock()
     calm = threading.Event()
@@ -184,14 +190,13 @@ def four_enqueue(load: Load, deadline: float, enqueue: Callable[[int], None]) ->
                 time.sleep(wait)
             enqueue(number)
 
-    threads = [threading.Thread(target=share, name=f"client-{place}") for place in range(4)]
-    for thread in threads:
-        thread.start()
-    sys.stdin.readline()
-    calm.set()
-    for thread in threads:
-        thread.join()
-    print("enqueued", flush=True)
+    with ThreadPoolExecutor(4, "client") as pool:
+        shares = [pool.submit(share) for _ in range(4)]
+        sys.stdin.readline()
+        calm.set()
+    for one in shares:
+        one.result()
+    print(ENQUEUED, flush=True)
 
 
 if __name__ == "__main__":

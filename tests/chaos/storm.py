@@ -19,7 +19,7 @@ from taskplatform.verify.faults.failpoints import armed
 from taskplatform.verify.faults.nemesis import Nemesis
 from taskplatform.verify.judge.verdict import Verdict, judge
 from taskplatform.verify.rig.bench import Bench, bench
-from tests.chaos.load import Load
+from tests.chaos.load import ENQUEUED, Load
 from tests.chaos.mutants import VARIABLE
 from tests.chaos.outside import outside
 
@@ -37,6 +37,10 @@ CASTS: dict[str, Cast] = {
     ),
 }
 ROOT = Path(__file__).parents[2]
+
+
+class LoadBroke(Exception):
+    """The load raised: what is left proves nothing."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class Storm:
 
 
 def storm(folder: Path, wanted: Storm) -> tuple[Verdict, float]:
-    """Let it come, and judge what is left; also how long it took."""
+    """Let it come, and judge what is left; also how long it took. Raises LoadBroke."""
     began = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     env = {"TASKPLATFORM_FAILPOINT": armed(folder), "PYTHONPATH": str(ROOT)}
@@ -101,12 +105,14 @@ def _rage(rig: Bench, wanted: Storm, load: Load) -> None:
         rig.wait_ready()
         client.stdin.write("calm\n")
         client.stdin.flush()
-        client.stdout.readline()
+        if client.stdout.readline().strip() != ENQUEUED:
+            raise LoadBroke(f"the load ended with code {client.wait(30)} before all was asked for")
         # What failed for good is looked after until nothing is left.
         with closing(connect(rig.direct.database_url, pinned=False, name="judge")) as session:
             _settle(session, wanted.settle)
         client.stdin.close()
-        client.wait(30)
+        if code := client.wait(30):
+            raise LoadBroke(f"the load ended with code {code}")
     finally:
         client.kill()
         client.wait()

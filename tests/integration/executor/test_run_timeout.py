@@ -6,9 +6,11 @@ from uuid import UUID
 
 import pytest
 
+from taskplatform.core.breaker import Breaker
 from taskplatform.core.ids import uuid7
 from taskplatform.core.pipeline import Declaration
 from taskplatform.core.retry import Retry
+from taskplatform.storage import breaker_lines, breakers
 from taskplatform.storage.clock import advance
 from taskplatform.storage.dispatch import release_due
 from taskplatform.storage.enqueue import enqueue
@@ -65,18 +67,23 @@ def started(house: House, shape: Shape) -> UUID:
     def last(input: Number) -> int:
         return 1
 
-    first = pipeline.steps[0]
+    run = asked(house, pipeline)
+    house.work(house.child())
+    assert house.status(run) == "waiting"
+    return run
+
+
+def asked(house: House, pipeline: Declaration[Number]) -> UUID:
+    """A run that is ready."""
     row = NewRun(
         id=uuid7(),
         pipeline="p",
-        first_step=first.name,
+        first_step=pipeline.steps[0].name,
         queue="default",
         input=b'{"n": 0}',
         run_timeout=pipeline.run_timeout,
     )
     (made,) = enqueue(house.stage.connection, [row])
-    house.work(house.child())
-    assert house.status(made.id) == "waiting"
     return made.id
 
 
@@ -94,7 +101,36 @@ def test_a_run_that_waits_ends_at_its_own_deadline(house: House, shape: Shape) -
     for _ in range(3):
         release_due(house.stage.connection)
         house.work(house.child())
+    assert ended(house, run) == ("failed", "RunTimeLimitExceeded")
+
+
+def test_what_an_open_breaker_sets_aside_ends_at_its_own_deadline(house: House) -> None:
+    """W14, W15: the breaker is open for longer, and nobody else would look at the run."""
+    pipeline = Declaration("p", input=Number, run_timeout="1m")
+
+    @pipeline.step(breaker=Breaker("api"))
+    def calls(input: Number) -> int:
+        raise AssertionError
+
+    ask = house.stage.connection
+    house.stage.serve("default", "p")
+    breakers.open_by_hand(ask, "api", None, "by hand")
+    run = asked(house, pipeline)
+    assert breaker_lines.set_aside(ask, "api", "breaker api: open", ["p.calls"], ["default"]) == 1
+    assert house.status(run) == "waiting"
+
+    advance(ask, 59)
+    assert release_due(ask) == {}
+
+    advance(ask, 2)
+    assert release_due(ask) == {"default": 1}
+    house.work(house.child())
+    assert ended(house, run) == ("failed", "RunTimeLimitExceeded")
+
+
+def ended(house: House, run: UUID) -> tuple[str, Any]:
+    """How a run has ended, and of what."""
     error: Any = house.stage.value(
         "SELECT error ->> 'type' FROM taskplatform.runs WHERE id = %s", run
     )
-    assert (house.status(run), error) == ("failed", "RunTimeLimitExceeded")
+    return house.status(run), error
