@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from random import Random
 from uuid import UUID
 
 _COUNTER_BITS = 42
@@ -15,25 +16,27 @@ class _Last:
         self.forget()
 
     def forget(self) -> None:
+        # Its own, with a seed from the system: nobody else's seed is to make two processes alike.
+        self.bits = Random().getrandbits
         self.lock = threading.Lock()
         self.millisecond = -1
         self.counter = 0
 
 
 _last = _Last()
-# A child must not go on with its parent's counter, nor with a lock that was held at the fork.
+# A child must not go on with its parent's counter and bits, nor with a lock held at the fork.
 os.register_at_fork(after_in_child=_last.forget)
 
 
 def uuid7() -> UUID:
     """Make a version 7 UUID, greater than every earlier one of this process."""
     now = time.time_ns() // 1_000_000
-    entropy = int.from_bytes(os.urandom(10), "big")
     with _last.lock:
+        tail = _last.bits(32)
         if now > _last.millisecond:
             _last.millisecond = now
             # The top bit stays free: room to count up within one millisecond.
-            _last.counter = (entropy >> 32) & ((1 << (_COUNTER_BITS - 1)) - 1)
+            _last.counter = _last.bits(_COUNTER_BITS - 1)
         else:
             _last.counter += 1
             if _last.counter >> _COUNTER_BITS:
@@ -45,5 +48,5 @@ def uuid7() -> UUID:
     value |= (counter >> 30) << 64
     value |= 0b10 << 62
     value |= (counter & ((1 << 30) - 1)) << 32
-    value |= entropy & ((1 << 32) - 1)
+    value |= tail
     return UUID(int=value)

@@ -152,7 +152,9 @@ class Inputs:
 
     def owner_of(self, input: Any) -> str | None:
         """The owner."""
-        value = None if self._owner is None else getattr(input, self._owner)
+        if self._owner is None:
+            return None
+        value = getattr(input, self._owner)
         return text_of(value, f"pipeline '{self._pipeline}': owner '{self._owner}'")
 
     def priority_of(self, input: Any) -> int:

@@ -3,9 +3,9 @@
 # What a claim may take at once, in seconds of expected work.
 BUDGET = 0.005
 # More is never worth the locks.
-MOST = 200
+MOST = 250
 # What the platform itself spends on a step of a batch.
-_OVERHEAD = 0.00002
+_OVERHEAD = 0.00001
 _WEIGHT = 0.2
 # So many times slower than expected is odd.
 _ODD = 4.0
