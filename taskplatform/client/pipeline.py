@@ -109,34 +109,34 @@ class Pipeline(Declaration[In, Out]):
     ) -> tuple[NewRun, In]:
         if options.hold and (options.delay is not None or options.at is not None):
             raise InvalidInput("hold=True goes with neither delay nor at: its canvas says when")
-        model, data = self.accept(
+        inputs, settings, first = self.inputs, get_settings(), self.steps[0]
+        data, model = inputs.accept(
             input.encode(errors="replace") if isinstance(input, str) else input
         )
-        first = self.steps[0]
         self.check_keys()
         for limit in self.concurrency:
             # Whoever enqueues hears of a key that cannot be used, and not a worker later on.
             limit.scope(model)
         if options.key is UNSET:
-            key = self.key_of(model)
+            key = inputs.key_of(model)
         else:
             key = text_of(options.key(model) if callable(options.key) else options.key, "key")
-        owner = self.owner_of(model) if options.owner is None else text_of(options.owner, "owner")
+        owner = inputs.owner_of(model) if options.owner is None else text_of(options.owner, "owner")
         row = NewRun(
             id=uuid7(),
             pipeline=self.name,
             first_step=first.name,
-            queue=first.queue or get_settings().queue,
+            queue=first.queue or settings.queue,
             input=data,
             key=key,
             owner=owner,
-            fair_key=self.fair_key_of(model, owner),
-            priority=self.priority_of(model) if options.priority is None else options.priority,
-            ageing=get_settings().priority_ageing,
+            fair_key=inputs.fair_key_of(model, owner),
+            priority=inputs.priority_of(model) if options.priority is None else options.priority,
+            ageing=settings.priority_ageing,
             delay=options.delay,
             at=options.at,
             request_id=request_id,
-            forced=self.force_of(model) if options.force is None else options.force,
+            forced=inputs.force_of(model) if options.force is None else options.force,
             run_timeout=self.run_timeout,
             queue_timeout=self.queue_timeout,
             hold=options.hold,
@@ -158,8 +158,8 @@ def enqueue_many(
 ) -> list[Run[Out]]:
     """Ask for a run of every input, in their order; options are as in `Pipeline.enqueue`.
 
-    `key` may be a function of the input. All inputs are checked before any is stored; then a
-    thousand are stored at a time, so an outage in the middle leaves the first thousands. With
+    `key` may be a function of the input. All inputs are checked before any is stored; then up to
+    a thousand are stored at a time, so an outage in the middle leaves the first of them. With
     `connection` all are stored, if its transaction commits, or none.
 
     Raises InvalidInput (naming the input by its place, from 0), KeyBusy, UnusableConnection and

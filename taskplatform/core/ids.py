@@ -4,9 +4,10 @@ import os
 import threading
 import time
 from random import Random
-from uuid import UUID
+from uuid import UUID, SafeUUID
 
 _COUNTER_BITS = 42
+_new, _set = object.__new__, object.__setattr__
 
 
 class _Last:
@@ -49,4 +50,8 @@ def uuid7() -> UUID:
     value |= 0b10 << 62
     value |= (counter & ((1 << 30) - 1)) << 32
     value |= tail
-    return UUID(int=value)
+    # As UUID(int=value), which first looks at all the other ways in which it may be asked.
+    made = _new(UUID)
+    _set(made, "int", value)
+    _set(made, "is_safe", SafeUUID.unknown)
+    return made
