@@ -10,17 +10,15 @@ import threading
 from contextlib import closing
 from time import monotonic
 
-import psycopg
-
 from taskplatform.errors import Unavailable
 from taskplatform.executor.slots import SlotTable
-from taskplatform.storage.connection import connect, first_line
+from taskplatform.storage.connection import AWAY, connect, first_line
 from taskplatform.storage.dead_rows import vacuum_work
 
 logger = logging.getLogger(__name__)
 
 # So many branches claimed by this worker, each of which leaves several dead rows, make it worth it.
-CLAIMED = 10_000
+CLAIMED = 20_000
 # However many are claimed, it may take so much of the time.
 _SHARE = 0.05
 
@@ -57,7 +55,7 @@ class Vacuum:
             name = f"taskplatform supervisor {self._name} vacuum"
             with closing(connect(self._url, pinned=False, name=name)) as connection:
                 vacuum_work(connection)
-        except (psycopg.Error, Unavailable) as error:
+        except (*AWAY, Unavailable) as error:
             # PostgreSQL's own will come.
             logger.debug("no vacuum: %s", first_line(error))
         now = monotonic()

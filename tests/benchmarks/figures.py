@@ -64,12 +64,10 @@ FIGURES: dict[str, Figure] = {
     "history.done.p50": Figure("idle system, enqueue to end, p50", "ms"),
     "history.done.worst": Figure("idle system, enqueue to end, worst", "ms"),
     "stability.first": Figure("5 steps, bulk enqueue, in the first minute", "runs/s", True),
-    "stability.last": Figure(
-        "5 steps, bulk enqueue, in the first minute, in the last minute", "runs/s", True
-    ),
-    "stability.ratio": Figure(
-        "5 steps, bulk enqueue, in the first minute, last / first", "x", True
-    ),
+    "stability.last": Figure("5 steps, bulk enqueue, in the last minute", "runs/s", True),
+    "stability.ratio": Figure("5 steps, bulk enqueue, last / first minute", "x", True),
+    "stability.workers": Figure("CPU of the workers for a run, last / first minute", "x"),
+    "stability.postgres": Figure("CPU of Postgres for a run, last / first minute", "x"),
     "stability.dead.work": Figure("dead rows of work after it", "rows"),
     "stability.size.work": Figure("size of work after it", "MB"),
     "stability.dead.runs": Figure("dead rows of runs after it", "rows"),
