@@ -78,7 +78,7 @@ class Supervisor:
         self._next: dict[str, float] = {}
         self._urgent: dict[str, float] = {}
         self._reports = Reports(about, table, self._database)
-        self._vacuum = Vacuum(table, database_url(), about.name)
+        self._vacuum = Vacuum(table, self._database, database_url(), about.name)
 
     def run(self) -> None:
         """Supervise until the worker and all its children have ended."""
