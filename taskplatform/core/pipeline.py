@@ -202,10 +202,6 @@ class Declaration(Declaring, Generic[In, Out]):
         """Who shares a queue by a run of that owner, fairly with others; raises InvalidInput."""
         return self.inputs.fair_key_of(input, owner)
 
-    def force_of(self, input: In) -> bool:
-        """Whether the input asks for a run in spite of its key."""
-        return self.inputs.force_of(input)
-
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
 

@@ -3,8 +3,7 @@
 All that was due meanwhile is ready, and all children come at once.
 """
 
-import time
-from time import monotonic
+from time import monotonic, sleep
 
 # Rows a second that a child may claim at first; four times as many each second, then no limit.
 FIRST = 2.0
@@ -35,7 +34,7 @@ class Pace:
         """Sleep until the next claim may be made."""
         if (pause := self.wait()) > 0:
             # To sleep for no time at all costs a tenth of a millisecond, before every claim.
-            time.sleep(pause)
+            sleep(pause)
 
     def claiming(self, limit: int) -> int:
         """A claim is made now; how many rows it may take of the `limit` it wants."""

@@ -118,6 +118,7 @@ class Slot:
     @property
     def must_stop(self) -> bool:
         """Whether no body may start here: the lease is in doubt, or the grace is over."""
+        # Spelled out: it is asked before every body.
         at = self._at
         return monotonic_ns() >= self._words[(at + _LEASE) // 8] or (
             self._memory[at + _INTERRUPT] != 0

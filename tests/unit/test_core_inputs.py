@@ -136,9 +136,9 @@ def test_a_key_that_cannot_be_one_is_an_error(pipeline: Declaration[Track], key:
 def test_the_owner_and_force_are_fields(pipeline: Declaration[Track]) -> None:
     assert pipeline.owner_of(Track(track_id="t", user_id="u")) == "u"
     assert pipeline.owner_of(Track(track_id="t")) is None
-    assert pipeline.force_of(Track(track_id="t", force=True)) is True
+    assert pipeline.inputs.force_of(Track(track_id="t", force=True)) is True
     plain = Declaration("p", input=Track)
-    assert (plain.owner_of(Track(track_id="t")), plain.force_of(Track(track_id="t"))) == (
+    assert (plain.owner_of(Track(track_id="t")), plain.inputs.force_of(Track(track_id="t"))) == (
         None,
         False,
     )
